@@ -1,0 +1,1 @@
+"""syncer: REST APIs into a warehouse, from one YAML spec each, without losing a record."""

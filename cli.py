@@ -1,0 +1,192 @@
+"""The command line: each verb reads its flags, calls one engine function, and shows what that returns.
+
+On stdout stands the result (with --json one document and nothing else); progress and errors stand on stderr. Exit codes:
+0 complete, 1 failed or incomplete, 2 a mistake in the command, the settings or the spec.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .engine.errors import SyncerError, UsageError
+
+if TYPE_CHECKING:
+    from .engine.run import Options
+
+app = typer.Typer(
+    name="syncer",
+    help="REST APIs into a warehouse, from one YAML spec each, without losing a record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="The spec's YAML file.")]
+Hub = Annotated[str, typer.Option("--hub", metavar="DIR", help="The folder of the hub.")]
+To = Annotated[str | None, typer.Option("--to", metavar="URL", help="The warehouse, duckdb:PATH.  [default: duckdb:<name>.duckdb]")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Give a setting; may be repeated.")]
+Select = Annotated[str | None, typer.Option("--select", metavar="A,B", help="Only these collections.")]
+Schema = Annotated[str | None, typer.Option("--schema", metavar="NAME", help="The warehouse's schema.  [default: <name>]")]
+Full = Annotated[bool, typer.Option("--full", help="Begin a complete pass over every collection.")]
+SameAccount = Annotated[bool, typer.Option("--same-account", help="The hub's account has moved: it is the same one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+
+DEFAULT_HUB = ".syncer/hub"
+
+
+@app.command()
+def run(
+    spec: Spec,
+    to: To = None,
+    hub: Hub = DEFAULT_HUB,
+    set_: Set = None,
+    select: Select = None,
+    schema: Schema = None,
+    full: Full = False,
+    same_account: SameAccount = False,
+    as_json: AsJson = False,
+) -> None:
+    """Pull what changed into the hub, and load it into the warehouse."""
+    _carry_out(spec, set_, _options(hub, to, schema, select, full, same_account), ("pull", "load"), as_json)
+
+
+@app.command()
+def pull(
+    spec: Spec,
+    hub: Hub = DEFAULT_HUB,
+    set_: Set = None,
+    select: Select = None,
+    full: Full = False,
+    same_account: SameAccount = False,
+    as_json: AsJson = False,
+) -> None:
+    """Pull what changed into the hub: the source run alone."""
+    _carry_out(spec, set_, _options(hub, None, None, select, full, same_account), ("pull",), as_json)
+
+
+@app.command()
+def load(
+    spec: Spec,
+    to: To = None,
+    hub: Hub = DEFAULT_HUB,
+    set_: Set = None,
+    select: Select = None,
+    schema: Schema = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load what the hub holds into the warehouse, without any request: the warehouse run alone."""
+    _carry_out(spec, set_, _options(hub, to, schema, select, False, False), ("load",), as_json)
+
+
+@app.command()
+def validate(specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="The specs' YAML files.")]) -> None:
+    """Check specs, and tell all their mistakes at once."""
+    from .engine.parse import read_spec
+
+    wrong = 0
+    for file in specs:
+        try:
+            source = read_spec(file)
+        except UsageError as error:
+            wrong += 1
+            typer.echo(str(error), err=True)
+            continue
+        properties = sum(len(collection.properties) for collection in source.spec.collections.values())
+        typer.echo(f"{file}: {source.spec.label}, {len(source.spec.collections)} collections, {properties} properties")
+    if wrong:
+        raise typer.Exit(2)
+
+
+@app.command()
+def status(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
+    """Show what the hub holds of each collection, and where the next pull goes on."""
+    from .engine.parse import read_spec
+    from .engine.run import status as look
+    from .engine.show import status_lines
+
+    with _told():
+        found = look(read_spec(spec), _options(hub))
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found)))
+
+
+@app.command()
+def schema(check: Annotated[str | None, typer.Option("--check", metavar="FILE", help="Compare with a file instead.")] = None) -> None:
+    """Print the JSON Schema of specs, or check that a file still holds it."""
+    from .engine.schema import spec_schema
+
+    document = json.dumps(spec_schema(), indent=2) + "\n"
+    if check is None:
+        typer.echo(document, nl=False)
+        return
+    with _told():
+        try:
+            with open(check, encoding="utf-8") as file:
+                known = file.read()
+        except OSError as error:
+            raise UsageError(f"{check}: cannot be read ({error.strerror}); write it with `syncer schema > {check}`") from None
+        if known != document:
+            raise UsageError(f"{check}: is not what the code says; write it anew with `syncer schema > {check}`")
+        typer.echo(f"{check}: up to date")
+
+
+def _options(
+    hub: str,
+    to: str | None = None,
+    schema: str | None = None,
+    select: str | None = None,
+    full: bool = False,
+    same_account: bool = False,
+) -> Options:
+    from .engine.run import Options
+
+    names = tuple(name.strip() for name in (select or "").split(",") if name.strip())
+    return Options(hub, to, schema, names, full, same_account)
+
+
+def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Sequence[str], as_json: bool) -> None:
+    from .engine.parse import read_spec
+    from .engine.run import run as carry_out
+    from .engine.settings import given_settings
+    from .engine.show import progress, summary_lines
+
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    with _told():
+        source = read_spec(spec)
+        settings = given_settings(source.spec, given or [])
+        with progress() as observer:
+            summary = carry_out(source, settings, options, halves, observer)
+    if as_json:
+        typer.echo(json.dumps(summary.as_json(), indent=2))
+    else:
+        typer.echo("\n".join(summary_lines(source.spec.label, summary)))
+    if summary.status != "complete":
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a user can cause is told in a sentence, never as a traceback."""
+    try:
+        yield
+    except SyncerError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what was received is kept, and the same command goes on from there", err=True)
+        raise typer.Exit(1) from None
+
+
+def _as_interrupt(number: int, frame: object) -> None:
+    """A polite kill is an interruption: what is in hand is finished and kept."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,31 @@
+"""What processes of one account share: locks. I/O; files beside the hub's, for their owner alone.
+
+A lock is for thrift, never for truth: it spares two runs the same requests. It belongs to an open file, so it dies with its
+process, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import HubError
+
+
+@contextlib.contextmanager
+def locked(root: Path, what: str) -> Iterator[None]:
+    """Hold the lock named `what`. Raises HubError at once where another process holds it."""
+    folder = root / "account"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(folder / f"{what}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HubError(f"hub {root}: another process is at a {what} of it; wait until that has ended") from None
+        yield
+    finally:
+        os.close(handle)

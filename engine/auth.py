@@ -1,0 +1,151 @@
+"""How requests prove who asks: one class a scheme. Pure; no scheme opens a socket.
+
+A scheme is a flow over requests (`yield request`, get the response back), driven by `fetch` at send time on a copy of the
+stored request, and only towards the origin of the API's base URL. What it needs it renders from the settings.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from .fields import Doc
+from .kinds import Kind, kind
+from .template import MissingSetting, Template
+
+if TYPE_CHECKING:
+    import httpx
+
+    Flow = Generator[httpx.Request, httpx.Response, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auth(Kind):
+    """How requests prove who asks."""
+
+    family: ClassVar[str] = "auth"
+
+    def chosen(self, settings: Mapping[str, str]) -> Auth:
+        """The scheme that these settings are enough for: itself. Raises MissingSetting."""
+        self.rendered(settings)
+        return self
+
+    def rendered(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Its templates, filled in. Raises MissingSetting with every name that is missing, not just the first."""
+        templates = {field.name: getattr(self, field.name) for field in fields(self)}
+        needed = {name: template for name, template in templates.items() if isinstance(template, Template)}
+        if missing := sorted(set().union(*(template.settings for template in needed.values())) - settings.keys()):
+            raise MissingSetting(*missing)
+        return {name: template.render(settings) for name, template in needed.items()}
+
+    def who(self, values: Mapping[str, str]) -> str:
+        """Whom the API would know by it, for an error: never a secret."""
+        return f"the {self.name} credentials"
+
+    def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
+        """Put the credentials on, with the rendered values."""
+        raise NotImplementedError
+
+
+@kind("none")
+@dataclass(frozen=True, kw_only=True)
+class NoAuth(Auth):
+    """Nothing is asked for."""
+
+    def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
+        yield request
+
+
+@kind("basic")
+@dataclass(frozen=True, kw_only=True)
+class Basic(Auth):
+    """User name and password (RFC 7617)."""
+
+    username: Annotated[Template, Doc("the user's name, often an e-mail address")]
+    password: Annotated[Template, Doc("the password; some APIs take a key here, or nothing")]
+
+    def who(self, values: Mapping[str, str]) -> str:
+        return f"user {values['username']!r}"
+
+    def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
+        pair = f"{values['username']}:{values['password']}".encode()
+        request.headers["Authorization"] = "Basic " + b64encode(pair).decode()
+        yield request
+
+
+@kind("bearer")
+@dataclass(frozen=True, kw_only=True)
+class Bearer(Auth):
+    """A token that speaks for its bearer (RFC 6750)."""
+
+    token: Annotated[Template, Doc("the token")]
+
+    def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
+        request.headers["Authorization"] = f"Bearer {values['token']}"
+        yield request
+
+
+@kind("api_key")
+@dataclass(frozen=True, kw_only=True)
+class ApiKey(Auth):
+    """A key in a header or in the query."""
+
+    key: Annotated[Template, Doc("the key")]
+    header: Annotated[str | None, Doc("the header that takes it")] = None
+    query: Annotated[str | None, Doc("the parameter that takes it; a header is safer, for URLs are logged on their way")] = None
+    prefix: Annotated[str, Doc("what stands before the key in the header, with its blank: 'Token '")] = ""
+
+    def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
+        if self.header:
+            request.headers[self.header] = self.prefix + values["key"]
+        if self.query:
+            request.url = request.url.copy_set_param(self.query, values["key"])
+        yield request
+
+
+@kind("oauth1")
+@dataclass(frozen=True, kw_only=True)
+class OAuth1(Auth):
+    """A signature over each request, in its header (OAuth 1.0a, RFC 5849): of an application, for a user."""
+
+    consumer_key: Annotated[Template, Doc("the application's key")]
+    consumer_secret: Annotated[Template, Doc("the application's secret")]
+    token: Annotated[Template, Doc("the user's token")]
+    token_secret: Annotated[Template, Doc("the user's token secret")]
+    method: Annotated[Literal["HMAC-SHA1"], Doc("how the signature is made")] = "HMAC-SHA1"
+
+    def who(self, values: Mapping[str, str]) -> str:
+        return f"the application with consumer key {values['consumer_key'][:4]}… and its token"
+
+    def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
+        from oauthlib.oauth1 import Client
+
+        client = Client(
+            values["consumer_key"],
+            client_secret=values["consumer_secret"],
+            resource_owner_key=values["token"],
+            resource_owner_secret=values["token_secret"],
+            signature_method=self.method,
+        )
+        _, headers, _ = client.sign(str(request.url), http_method=request.method)
+        request.headers["Authorization"] = headers["Authorization"]
+        yield request
+
+
+@kind("choice")
+@dataclass(frozen=True, kw_only=True)
+class Choice(Auth):
+    """Several schemes; the first whose settings are all given is taken."""
+
+    among: Annotated[tuple[Auth, ...], Doc("the schemes, in the order of preference", {"minItems": 2})]
+
+    def chosen(self, settings: Mapping[str, str]) -> Auth:
+        missing: list[tuple[str, ...]] = []
+        for scheme in self.among:
+            try:
+                return scheme.chosen(settings)
+            except MissingSetting as error:
+                missing.append(error.names)
+        raise MissingSetting(*min(missing, key=len))

@@ -1,0 +1,382 @@
+"""The column types: from which JSON forms each is read without loss, in SQL and in Python. Pure.
+
+Each type is one class with three things, and all agree (`tests/test_columns.py` compares them over arbitrary JSON):
+
+- `sql`: the fast reading by DuckDB, of the plain forms only. NULL for a value that is there means: odd, ask `convert`.
+- `convert`: the slow, obviously right reading of any JSON value from its exact text; a Reject with a reason where it would lose.
+- `literal`: SQL that turns the text `convert` gave into the type.
+
+What each type takes (everything else is a reject; JSON null and a missing value are NULL):
+
+| type | from | but not |
+| --- | --- | --- |
+| string | strings; numbers and booleans, as their exact text | objects, lists |
+| integer | numbers without a fraction (`1`, `1.0`, `1e3`) in 64 bits; strings that are one (`"12"`) | `"03"`, 1.5, 10^20, booleans |
+| number | numbers, and strings that are one: the nearest double | what is not finite, `"NaN"` |
+| decimal(p,s) | numbers, and strings that are one, whose digits all fit | 1.239 as decimal(9,2) |
+| boolean | true, false | 1, "yes", "true" |
+| timestamp | strings of its format with an offset (or of `timezone`), to the microsecond; numbers where the format is an epoch | finer digits, second 60 |
+| date | strings like 2016-11-22, or of its format | a time of day besides |
+| json | everything, byte for byte | |
+| T[] | lists whose every element is null or a T | anything but a list |
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Context, InvalidOperation
+from decimal import Decimal as Exact
+from typing import Annotated, Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from . import times
+from .fields import Doc, Path, Pattern, Scalar
+from .kinds import did_you_mean
+from .record import items, raw_at, text_of
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_INTEGER = r"0|-?[1-9][0-9]*"
+_PLAIN_INTEGER = "({k} = 'UBIGINT' OR ({k} = 'BIGINT' AND {s} <> '0'))"
+"""DuckDB writes -0 as 0."""
+
+
+class Reject(ValueError):
+    """A value that its declared type cannot hold without loss; the message is the reason, and holds no value."""
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """What a property may be declared as. `duckdb` is the type's name there; `exact` types are read from exact text."""
+
+    duckdb: ClassVar[str]
+    exact: ClassVar[bool] = False
+
+    def sql(self, k: str, s: str) -> str:
+        """DuckDB's reading, from two expressions: the JSON type's name, and the text (of exact types: the exact JSON text)."""
+        raise NotImplementedError
+
+    def convert(self, raw: str) -> str:
+        """The canonical text of a JSON value that is not null, from its exact text. Raises Reject."""
+        raise NotImplementedError
+
+    def literal(self, text: str) -> str:
+        """SQL for the value that a canonical text stands for."""
+        return f"CAST({text} AS {self.duckdb})"
+
+    def list_sql(self, texts: str, forms: str) -> str | None:
+        """The fast reading of a list, from its elements' texts and JSON types; None where there is none."""
+        return None
+
+
+@dataclass(frozen=True)
+class String(ColumnType):
+    duckdb: ClassVar[str] = "VARCHAR"
+
+    def sql(self, k: str, s: str) -> str:
+        return f"CASE WHEN {k} IN ('VARCHAR', 'BOOLEAN') OR {_PLAIN_INTEGER.format(k=k, s=s)} THEN {s} END"
+
+    def convert(self, raw: str) -> str:
+        if raw[0] in "{[":
+            raise Reject("is an object or a list, not a text; declare it json")
+        text = str(text_of(raw))
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise Reject("holds half a surrogate pair, which no text can")
+        return text
+
+    def list_sql(self, texts: str, forms: str) -> str | None:
+        return f"CASE WHEN list_has_all(['VARCHAR', 'NULL'], {forms}) THEN {texts} END"
+
+
+@dataclass(frozen=True)
+class Integer(ColumnType):
+    duckdb: ClassVar[str] = "BIGINT"
+
+    def sql(self, k: str, s: str) -> str:
+        plain = f"{k} IN ('BIGINT', 'UBIGINT') OR ({k} = 'VARCHAR' AND regexp_full_match({s}, '{_INTEGER}'))"
+        return f"CASE WHEN {plain} THEN TRY_CAST({s} AS BIGINT) END"
+
+    def convert(self, raw: str) -> str:
+        text = str(text_of(raw))
+        if raw[0] == '"':
+            if not re.fullmatch(_INTEGER, text):
+                raise Reject("is a text that is not exactly an integer")
+        elif not _NUMBER.fullmatch(raw):
+            raise Reject("is not a number")
+        exact = _exact(text)
+        if exact.adjusted() > 18 or exact != exact.to_integral_value():
+            raise Reject("has a fraction, or is too large for 64 bits")
+        if not -(2**63) <= int(exact) < 2**63:
+            raise Reject("is too large for 64 bits")
+        return str(int(exact))
+
+    def list_sql(self, texts: str, forms: str) -> str | None:
+        whole = f"list_has_all(['BIGINT', 'UBIGINT', 'NULL'], {forms})"
+        cast = f"TRY_CAST({texts} AS BIGINT[])"
+        return f"CASE WHEN {whole} AND list_count({cast}) = list_count({texts}) THEN {cast} END"
+
+
+@dataclass(frozen=True)
+class Number(ColumnType):
+    duckdb: ClassVar[str] = "DOUBLE"
+
+    def sql(self, k: str, s: str) -> str:
+        cast = f"TRY_CAST({s} AS DOUBLE)"
+        return f"CASE WHEN ({k} = 'DOUBLE' OR {_PLAIN_INTEGER.format(k=k, s=s)}) AND isfinite({cast}) THEN {cast} END"
+
+    def convert(self, raw: str) -> str:
+        text = str(text_of(raw))
+        if raw[0] not in '"-0123456789' or not _NUMBER.fullmatch(text):
+            raise Reject("is not a number")
+        nearest = float(text)
+        if nearest in (float("inf"), float("-inf")):
+            raise Reject("is too large for a double")
+        return repr(nearest)
+
+
+@dataclass(frozen=True)
+class Decimal(ColumnType):
+    precision: int = 18
+    scale: int = 3
+    exact: ClassVar[bool] = True
+
+    @property
+    def duckdb(self) -> str:  # type: ignore[override]  # what the others know as a class, this one knows by its digits
+        return f"DECIMAL({self.precision},{self.scale})"
+
+    def sql(self, k: str, s: str) -> str:
+        whole = f"[0-9]{{1,{self.precision - self.scale}}}" if self.precision > self.scale else "0"
+        part = f"(\\.[0-9]{{1,{self.scale}}}0*)?" if self.scale else ""
+        return f"CASE WHEN regexp_full_match({s}, '\"?-?{whole}{part}\"?') THEN TRY_CAST(trim({s}, '\"') AS {self.duckdb}) END"
+
+    def convert(self, raw: str) -> str:
+        text = str(text_of(raw))
+        if raw[0] not in '"-0123456789' or not _NUMBER.fullmatch(text):
+            raise Reject("is not a number")
+        exact = _exact(text)
+        _, digits, exponent = exact.as_tuple()
+        zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+        places = max(-int(exponent) - zeros, 0)
+        if exact and places > self.scale:
+            raise Reject(f"has {places} digits after the point, the type holds {self.scale}")
+        if exact and exact.adjusted() + 1 > self.precision - self.scale:
+            raise Reject(f"is too large for {self.precision - self.scale} digits before the point")
+        return str(exact.quantize(Exact(1).scaleb(-self.scale), context=Context(prec=80)))
+
+
+@dataclass(frozen=True)
+class Boolean(ColumnType):
+    duckdb: ClassVar[str] = "BOOLEAN"
+
+    def sql(self, k: str, s: str) -> str:
+        return f"CASE WHEN {k} = 'BOOLEAN' THEN {s} = 'true' END"
+
+    def convert(self, raw: str) -> str:
+        if raw not in ("true", "false"):
+            raise Reject("is not true or false")
+        return raw
+
+    def list_sql(self, texts: str, forms: str) -> str | None:
+        return f"CASE WHEN list_has_all(['BOOLEAN', 'NULL'], {forms}) THEN CAST({texts} AS BOOLEAN[]) END"
+
+
+@dataclass(frozen=True)
+class Timestamp(ColumnType):
+    format: str = "iso"
+    timezone: str | None = None
+    duckdb: ClassVar[str] = "TIMESTAMPTZ"
+
+    def sql(self, k: str, s: str) -> str:
+        if self.format in times.UNITS:
+            limit = 253_402_300_800 * times.SECOND // times.UNITS[self.format]
+            plain = f"{k} IN ('BIGINT', 'UBIGINT') OR ({k} = 'VARCHAR' AND regexp_full_match({s}, '{_INTEGER}'))"
+            whole = f"TRY_CAST({s} AS BIGINT)"
+            within = f"({plain}) AND {whole} BETWEEN -{limit // 4} AND {limit - 1}"
+            return f"CASE WHEN {within} THEN make_timestamptz({whole} * {times.UNITS[self.format]}) END"
+        if self.format != "iso":
+            return "CAST(NULL AS TIMESTAMPTZ)"
+        day, time = r"\d{4}-\d\d-\d\d", r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
+        with_offset = rf"regexp_full_match({s}, '{day}[T ]{time}(Z|[+-](0\d|1[0-4]):[0-5]\d)')"
+        readings = f"WHEN {k} = 'VARCHAR' AND {s} >= '0001-01-02' AND {with_offset} THEN TRY_CAST({s} AS TIMESTAMPTZ)"
+        if self.timezone == "UTC":
+            bare = f"regexp_full_match({s}, '{day}[T ]{time}')"
+            readings += f" WHEN {k} = 'VARCHAR' AND {s} >= '0001-01-02' AND {bare} THEN TRY_CAST({s} || 'Z' AS TIMESTAMPTZ)"
+        return f"CASE {readings} END"
+
+    def convert(self, raw: str) -> str:
+        if raw[0] != '"' and not (self.format in times.UNITS and _NUMBER.fullmatch(raw)):
+            raise Reject("is not a text" + (" or a number" if self.format in times.UNITS else "; name its `format` if it is an epoch"))
+        try:
+            return str(times.parse(str(text_of(raw)), self.format, ZoneInfo(self.timezone) if self.timezone else None))
+        except OverflowError:
+            raise Reject("lies outside of the years 1 to 9999") from None
+        except ValueError as error:
+            shown = str(error) if str(error).startswith(("is ", "has ")) else "is no instant of its format"
+            raise Reject(shown) from None
+
+    def literal(self, text: str) -> str:
+        return f"make_timestamptz(CAST({text} AS BIGINT))"
+
+
+@dataclass(frozen=True)
+class Date(ColumnType):
+    format: str = "iso"
+    duckdb: ClassVar[str] = "DATE"
+
+    def sql(self, k: str, s: str) -> str:
+        if self.format != "iso":
+            return "CAST(NULL AS DATE)"
+        plain = rf"{k} = 'VARCHAR' AND {s} >= '0001' AND regexp_full_match({s}, '\d{{4}}-\d\d-\d\d')"
+        return f"CASE WHEN {plain} THEN TRY_CAST({s} AS DATE) END"
+
+    def convert(self, raw: str) -> str:
+        if raw[0] != '"':
+            raise Reject("is not a text")
+        try:
+            return times.parse_date(str(text_of(raw)), self.format).isoformat()
+        except ValueError as error:
+            raise Reject(str(error) if str(error).startswith(("is ", "holds ")) else "is no day of its format") from None
+
+
+@dataclass(frozen=True)
+class Json(ColumnType):
+    duckdb: ClassVar[str] = "JSON"
+    exact: ClassVar[bool] = True
+
+    def sql(self, k: str, s: str) -> str:
+        return s
+
+    def convert(self, raw: str) -> str:
+        if any("\ud800" <= letter <= "\udfff" for letter in raw):
+            raise Reject("holds half a surrogate pair, which no text can")
+        return raw
+
+
+@dataclass(frozen=True)
+class List(ColumnType):
+    of: ColumnType = field(default_factory=String)
+
+    @property
+    def duckdb(self) -> str:  # type: ignore[override]  # known by its element's type
+        return f"{self.of.duckdb}[]"
+
+    def sql(self, k: str, s: str) -> str:
+        texts, forms = f"json_extract_string({s}, '$[*]')", f"json_type({s}, '$[*]')"
+        reading = self.of.list_sql(texts, forms) or f"CASE WHEN {s} = '[]' THEN CAST([] AS {self.duckdb}) END"
+        return f"CASE WHEN {k} = 'ARRAY' THEN {reading} END"
+
+    def convert(self, raw: str) -> str:
+        if raw[0] != "[":
+            raise Reject("is not a list")
+        canonical: list[str | None] = []
+        for item in items(raw):
+            try:
+                canonical.append(None if item == "null" else self.of.convert(item))
+            except Reject as reject:
+                raise Reject(f"has an element, number {len(canonical) + 1}, that {reject}") from None
+        return json.dumps(canonical)
+
+    def literal(self, text: str) -> str:
+        element = self.of.literal("element")
+        return f"list_transform(from_json({text}, '[\"VARCHAR\"]'), lambda element: {element})"
+
+
+def _exact(text: str) -> Exact:
+    """A JSON number, exactly. Raises Reject where even its exponent is out of all bounds."""
+    try:
+        return Exact(text)
+    except InvalidOperation:
+        raise Reject("has an exponent out of all bounds") from None
+
+
+_PLAIN_TYPES: dict[str, type[ColumnType]] = {
+    "string": String, "integer": Integer, "number": Number, "decimal": Decimal, "boolean": Boolean,
+    "timestamp": Timestamp, "date": Date, "json": Json,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TypeName(Scalar):
+    """A property's type: string, integer, number, decimal(p,s), boolean, timestamp, date, json, or a list of one: `T[]`."""
+
+    text: str
+    schema: ClassVar[dict[str, Any]] = {
+        "type": "string",
+        "pattern": r"^(string|integer|number|decimal\([0-9]+,[0-9]+\)|boolean|timestamp|date|json)(\[\])?$",
+    }
+
+    @classmethod
+    def parse(cls, text: Any) -> TypeName:
+        match = re.fullmatch(r"(\w+)(?:\((\d+), ?(\d+)\))?(\[\])?", str(text))
+        if not match or match.group(1) not in _PLAIN_TYPES:
+            word = match.group(1) if match else str(text)
+            raise ValueError(f"{text!r} is not a type; {did_you_mean(word, _PLAIN_TYPES)}")
+        if (match.group(1) == "decimal") != bool(match.group(2)):
+            raise ValueError(f"{text!r} is not a type; a decimal, and only a decimal, has its digits: decimal(18,2)")
+        if match.group(2) and not 0 <= int(match.group(3)) <= int(match.group(2)) <= 38:
+            raise ValueError(f"{text!r} is not a type; a decimal has 38 digits at most, and no more of them after the point")
+        return cls(str(text))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Property:
+    """One column of a table: its type, and where in a record its value stands."""
+
+    type: Annotated[TypeName, Doc("string, integer, number, decimal(p,s), boolean, timestamp, date, json, or a list of one: T[]")]
+    source: Annotated[
+        tuple[Path, ...] | None,
+        Doc("the path of the value in the record (default: the property's name); of several, the first that has a value"),
+    ] = field(default=None, metadata={"word": "from"})
+    match: Annotated[Pattern | None, Doc("a regular expression; its one group is the value, and no match is no value")] = None
+    format: Annotated[
+        str | None, Doc("how a timestamp or date is written: iso (the default), epoch_s, epoch_ms, epoch_us, or a strptime pattern")
+    ] = None
+    timezone: Annotated[str | None, Doc("the zone of timestamps that have no offset, like UTC or Europe/Berlin")] = None
+    required: Annotated[bool, Doc("a record without this value is reported among the rejects")] = False
+    description: Annotated[str | None, Doc("what the column holds; the warehouse shows it as the column's comment")] = None
+
+    @property
+    def column_type(self) -> ColumnType:
+        """The type with its format. Raises ValueError where the two do not go together."""
+        name = self.type.text.removesuffix("[]")
+        plain: ColumnType
+        if name.startswith("decimal"):
+            precision, scale = re.findall(r"\d+", name)
+            plain = Decimal(int(precision), int(scale))
+        elif name == "timestamp":
+            plain = Timestamp(self.format or "iso", self.timezone)
+        elif name == "date":
+            plain = Date(self.format or "iso")
+        else:
+            plain = _PLAIN_TYPES[name]()
+        return List(plain) if self.type.text.endswith("[]") else plain
+
+    @property
+    def exact(self) -> bool:
+        """Whether its fast reading needs the value's exact text."""
+        return self.column_type.exact and not self.match
+
+    def paths(self, name: str) -> Sequence[Path]:
+        return self.source or (Path((name,)),)
+
+    def pick(self, raws: Sequence[str | None]) -> str | None:
+        """The property's JSON text, from the exact texts at its paths: the first that has a value, cut by `match`."""
+        raw = next((raw for raw in raws if raw is not None and raw != "null"), None)
+        if raw is None or self.match is None:
+            return raw
+        found = self.match.find(str(text_of(raw)))
+        return None if found is None else json.dumps(found)
+
+    def read(self, name: str, record: str) -> str | None:
+        """The slow, obviously right reading of the property from a whole record: canonical text, or None. Raises Reject."""
+        raw = self.pick([raw_at(record, path) for path in self.paths(name)])
+        if raw is not None:
+            return self.column_type.convert(raw)
+        if self.required:
+            raise Reject("is required, and not there")
+        return None

@@ -1,0 +1,142 @@
+"""Warehouses: what a load needs of one, and the choice by URL. Pure; each kind of warehouse is one file beside this.
+
+A warehouse takes a batch in one transaction: rows, rejects and receipt together or not at all, and only if the receipt's
+number is the next one for its hub and collection. `--to duckdb:PATH` names one by its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..errors import UsageError
+from ..kinds import did_you_mean
+from ..stage import RejectedValue
+
+
+@dataclass(frozen=True)
+class Column:
+    """A declared property as a warehouse sees it: `type` is DuckDB's name for the type."""
+
+    name: str
+    type: str
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A collection's table."""
+
+    schema: str
+    name: str
+    comment: str | None
+    columns: Sequence[Column]
+    key: Sequence[str]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one load brings.
+
+    `files` are Parquet files with the table's columns, `_segment`, and the stage's order columns. `complete` says that they
+    hold every version since the oldest epoch among them, so that no row outranks theirs. Rows that no file holds a key of,
+    from run `gone_since` on, are gone.
+    """
+
+    table: Table
+    hub: str
+    load: int
+    files: Sequence[str]
+    starts: Sequence[int]
+    complete: bool
+    gone_since: int | None
+    prints: Mapping[str, str]
+    read: int
+    rejected: int
+    rejected_values: int
+    rejects: Sequence[RejectedValue]
+    reject_lines: Mapping[str, int]
+    """The line of each property in the spec."""
+    clear_rejects: bool
+    """Whether everything was read again, so that older rejects no longer hold."""
+    synced_at: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a load did, committed with its rows: read is the sum of all up to `rejected`."""
+
+    load: int
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    stale: int = 0
+    filtered: int = 0
+    rejected: int = 0
+    rejected_values: int = 0
+    deleted: int = 0
+
+    @property
+    def balances(self) -> bool:
+        parts = (self.inserted, self.updated, self.unchanged, self.duplicates, self.stale, self.filtered, self.rejected)
+        return self.read == sum(parts)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a warehouse knows of a hub's collection."""
+
+    load: int = 0
+    """The number of the last load."""
+    prints: Mapping[str, str] = field(default_factory=dict)
+    """The properties' fingerprints at that load."""
+    rows: bool = False
+    """Whether the table holds anything."""
+
+
+class InDoubt(Exception):
+    """Rows were met that only the hub's history can rank; the batch was rolled back and has to come `complete`."""
+
+
+class Warehouse(Protocol):
+    """One schema of one warehouse. One loader at a time; its methods belong to one thread."""
+
+    def check(self) -> None:
+        """Open it and write nothing. Raises WarehouseError where it cannot be opened or written."""
+
+    def identity(self, hub: str) -> str:
+        """The schema's own random id, made at the first call; it stays with the data when they are moved."""
+
+    def hubs(self) -> Sequence[str]:
+        """The hubs that it was ever loaded from."""
+
+    def seen(self, hub: str, table: Table) -> Seen:
+        """What it knows of a hub's collection."""
+
+    def commit(self, batch: Batch) -> Receipt:
+        """Take a batch, whole or not at all; a batch whose number was committed before gives that receipt.
+
+        Raises InDoubt, or WarehouseError.
+        """
+
+    def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to the ledger, `_syncer_runs`."""
+
+    def close(self) -> None:
+        """Let go of it, so that others may open it."""
+
+
+def warehouse(url: str, schema: str) -> Warehouse:
+    """The warehouse that a URL names. Raises UsageError for one of no known kind."""
+    kind, colon, rest = url.partition(":")
+    if kind == "duckdb" and colon and rest:
+        from .duckdb import DuckDB
+
+        return DuckDB(rest, schema)
+    if not colon or not rest:
+        raise UsageError(f"--to {url}: names no warehouse; write duckdb:PATH")
+    raise UsageError(f"--to {url}: there is no warehouse kind {kind!r}; {did_you_mean(kind, ['duckdb'])}")

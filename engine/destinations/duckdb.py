@@ -1,0 +1,406 @@
+"""A DuckDB file as a warehouse. I/O.
+
+Tables carry no primary key: its index would cost memory and forbid replacing a row in one transaction; that a key is there
+once is the load's own work. A changed row is deleted and inserted: on scattered keys that is a hundred times faster than MERGE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import WarehouseError
+from ..project import quoted, text
+from . import Batch, InDoubt, Receipt, Seen, Table
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+STORAGE = "v1.5.0"
+"""Files are written so that DuckDB 1.5 reads them, whichever version writes."""
+
+_CATALOG = "warehouse"
+"""What the file is called while it is open: its own name may be a schema's too, and then DuckDB cannot tell them apart."""
+
+_BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
+_ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
+_ADDED_COMMENTS = {
+    "_synced_at": "When this row last changed here.",
+    "_deleted_at": "When the record was found to be gone from the source; null while it is there.",
+    "_segment": "Where the record's raw JSON lies: hub/collection/segment#line.",
+}
+_LEDGER = {
+    "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
+    "ended_at": "TIMESTAMPTZ", "requests": "BIGINT", "pages": "BIGINT", "bytes": "BIGINT", "received": "BIGINT",
+    "api_total": "BIGINT", "stop": "VARCHAR", "proof": "VARCHAR", **dict.fromkeys(_BOOK, "BIGINT"), "error": "VARCHAR",
+}  # fmt: skip
+_RECEIPTS = {
+    "hub": "VARCHAR", "warehouse": "VARCHAR", "collection": "VARCHAR", "load": "BIGINT", "committed_at": "TIMESTAMPTZ",
+    **dict.fromkeys(_BOOK, "BIGINT"), "properties": "JSON",
+}  # fmt: skip
+_REJECTS = {
+    "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR",
+    "whole_record": "BOOLEAN", "spec_line": "BIGINT", "segment": "VARCHAR", "load": "BIGINT", "rejected_at": "TIMESTAMPTZ",
+}  # fmt: skip
+_OURS = {
+    "_syncer_runs": ("The ledger: what each run asked for, received and wrote.", _LEDGER),
+    "_syncer_receipts": ("What was loaded from which hub, committed with the rows.", _RECEIPTS),
+    "_syncer_rejects": ("Values that their declared type cannot hold; raw is the exact JSON.", _REJECTS),
+}
+
+
+class DuckDB:
+    """One schema of a DuckDB file."""
+
+    def __init__(self, path: str, schema: str) -> None:
+        self.path, self.schema = path, schema
+        self._con: DuckDBPyConnection | None = None
+
+    def check(self) -> None:
+        folder = Path(self.path).resolve().parent
+        existed = Path(self.path).exists()
+        if not folder.is_dir():
+            raise WarehouseError(f"warehouse {self.path}: there is no folder {folder}; make it, or name another file with --to")
+        self._connection()
+        self.close()
+        if not existed:
+            with contextlib.suppress(OSError):
+                Path(self.path).unlink()
+
+    def close(self) -> None:
+        if self._con is not None:
+            self._con.close()
+            self._con = None
+
+    def identity(self, hub: str) -> str:
+        with self._transaction() as con:
+            row = con.execute(f"SELECT any_value(warehouse) FROM {self._name('_syncer_receipts')}").fetchone()
+            known = str(row[0]) if row and row[0] else secrets.token_hex(4)
+            met = con.execute(f"SELECT 1 FROM {self._name('_syncer_receipts')} WHERE hub = ? AND load = 0", [hub]).fetchone()
+            if met is None:
+                self._insert(con, "_syncer_receipts", [{"hub": hub, "warehouse": known, "collection": "", "load": 0}])
+        return known
+
+    def hubs(self) -> Sequence[str]:
+        con = self._connection()
+        if not self._columns(con, "_syncer_receipts"):
+            return []
+        return [row[0] for row in con.execute(f"SELECT DISTINCT hub FROM {self._name('_syncer_receipts')} ORDER BY 1").fetchall()]
+
+    def seen(self, hub: str, table: Table) -> Seen:
+        con = self._connection()
+        rows = False
+        if self._columns(con, table.name):
+            rows = con.execute(f"SELECT 1 FROM {self._name(table.name)} LIMIT 1").fetchone() is not None
+        row = con.execute(
+            f"SELECT load, properties FROM {self._name('_syncer_receipts')} WHERE hub = ? AND collection = ? ORDER BY load DESC LIMIT 1",
+            [hub, table.name],
+        ).fetchone()
+        return Seen(int(row[0]), json.loads(row[1] or "{}"), rows) if row else Seen(rows=rows)
+
+    def commit(self, batch: Batch) -> Receipt:
+        with self._transaction() as con:
+            done = self._receipt(con, batch)
+            if done:
+                return done
+            is_new = self._shape(con, batch.table, batch.hub, batch.prints)
+            receipt = _Upsert(con, batch, self._name(batch.table.name), self._kept(con, batch.table), is_new).run()
+            self._take_rejects(con, batch)
+            row = {"hub": batch.hub, "collection": batch.table.name, "committed_at": batch.synced_at, "properties": json.dumps(batch.prints)}
+            con.execute(f"SELECT any_value(warehouse) FROM {self._name('_syncer_receipts')}")
+            (own,) = con.fetchone() or (None,)
+            self._insert(con, "_syncer_receipts", [{**row, "warehouse": own, **asdict(receipt)}])
+        return receipt
+
+    def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        with self._transaction() as con:
+            self._insert(con, "_syncer_runs", rows)
+
+    def _receipt(self, con: DuckDBPyConnection, batch: Batch) -> Receipt | None:
+        """The receipt of a batch that was committed before. Raises WarehouseError where the batch is not the next one."""
+        book = ", ".join(quoted(name) for name in _BOOK)
+        rows = con.execute(
+            f"SELECT load, {book} FROM {self._name('_syncer_receipts')} WHERE hub = ? AND collection = ? ORDER BY load DESC LIMIT 1",
+            [batch.hub, batch.table.name],
+        ).fetchall()
+        last = int(rows[0][0]) if rows else 0
+        if last == batch.load:
+            return Receipt(*(int(value or 0) for value in rows[0]))
+        if last + 1 != batch.load:
+            raise WarehouseError(f"warehouse {self.path}: load {batch.load} of {batch.table.name} is not the next; another loader was here")
+        return None
+
+    def _shape(self, con: DuckDBPyConnection, table: Table, hub: str, prints: Mapping[str, str]) -> bool:
+        """Make the table what the spec declares; gives whether it is new. A retyped column is made anew: the load fills it."""
+        name, there = self._name(table.name), self._columns(con, table.name)
+        declared = {column.name: column.type for column in table.columns}
+        if not there:
+            columns = ", ".join(f"{quoted(column)} {kind}" for column, kind in {**declared, **_ADDED}.items())
+            con.execute(f"CREATE TABLE {name} ({columns})")
+        else:
+            if missing := _ADDED.keys() - there.keys():
+                raise WarehouseError(f"warehouse {self.path}: table {name} is not syncer's (it has no {min(missing)}); name another --schema")
+            foreign = con.execute(f"SELECT 1 FROM {name} WHERE NOT starts_with(_segment, ?) LIMIT 1", [hub + "/"]).fetchone()
+            for column, kind in declared.items():
+                if column not in there:
+                    con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
+                elif there[column] != kind and column in table.key:
+                    raise WarehouseError(f"warehouse {self.path}: the key {column} of {name} is {there[column]}, the spec says {kind}; drop the table, or name another --schema")
+                elif there[column] != kind and foreign:
+                    raise WarehouseError(f"warehouse {self.path}: {name} has rows of another hub, so {column} cannot become {kind}; name another --schema")
+                elif there[column] != kind:
+                    con.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
+                    con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
+        self._comment(con, table)
+        return not there
+
+    def _comment(self, con: DuckDBPyConnection, table: Table) -> None:
+        place = [_CATALOG, self.schema, table.name]
+        where = "WHERE database_name = ? AND schema_name = ? AND table_name = ?"
+        now = dict(con.execute(f"SELECT column_name, comment FROM duckdb_columns() {where}", place).fetchall())
+        wanted = {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS
+        for column, comment in wanted.items():
+            if column in now and now[column] != comment:
+                con.execute(f"COMMENT ON COLUMN {self._name(table.name)}.{quoted(column)} IS {_text_or_null(comment)}")
+        row = con.execute(f"SELECT comment FROM duckdb_tables() {where}", place).fetchone()
+        if row and row[0] != table.comment:
+            con.execute(f"COMMENT ON TABLE {self._name(table.name)} IS {_text_or_null(table.comment)}")
+
+    def _kept(self, con: DuckDBPyConnection, table: Table) -> list[str]:
+        """Columns that the spec no longer names: what they hold stays."""
+        declared = {column.name for column in table.columns} | _ADDED.keys()
+        return [name for name in self._columns(con, table.name) if name not in declared]
+
+    def _take_rejects(self, con: DuckDBPyConnection, batch: Batch) -> None:
+        """Keep the rejects that explain today's rows: those of the very versions that rows show, and whole records once."""
+        name = self._name("_syncer_rejects")
+        held = con.execute(f"SELECT 1 FROM {name} WHERE collection = ? LIMIT 1", [batch.table.name]).fetchone()
+        if batch.clear_rejects and held:
+            con.execute(f"DELETE FROM {name} WHERE collection = ?", [batch.table.name])
+        if not batch.rejects and not held:
+            return
+        rows = [
+            {
+                "collection": batch.table.name,
+                "property": reject.property or None,
+                "type": reject.type or None,
+                "raw": reject.raw,
+                "reason": reject.reason,
+                "whole_record": reject.whole,
+                "spec_line": batch.reject_lines.get(reject.property),
+                "segment": f"{batch.hub}/{reject.segment}#{reject.line}",
+                "load": batch.load,
+                "rejected_at": batch.synced_at,
+            }
+            for reject in batch.rejects
+        ]
+        self._insert(con, "_syncer_rejects", rows)
+        shown = f"SELECT 1 FROM {self._name(batch.table.name)} t WHERE t._segment = r.segment"
+        con.execute(f"DELETE FROM {name} r WHERE collection = ? AND NOT whole_record AND NOT EXISTS ({shown})", [batch.table.name])
+        again = "n.whole_record AND n.collection = r.collection AND n.raw = r.raw AND n.reason = r.reason AND n.segment > r.segment"
+        con.execute(f"DELETE FROM {name} r WHERE whole_record AND EXISTS (SELECT 1 FROM {name} n WHERE {again})")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[DuckDBPyConnection]:
+        """One transaction, with the schema and syncer's own tables there; rolled back on any error."""
+        import duckdb
+
+        con = self._connection()
+        try:
+            con.execute("BEGIN")
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS {_CATALOG}.{quoted(self.schema)}")
+            for table, (comment, columns) in _OURS.items():
+                if not self._columns(con, table):
+                    listed = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
+                    con.execute(f"CREATE TABLE {self._name(table)} ({listed})")
+                    con.execute(f"COMMENT ON TABLE {self._name(table)} IS {text(comment)}")
+            yield con
+            con.execute("COMMIT")
+        except BaseException as error:
+            with contextlib.suppress(duckdb.Error):
+                con.execute("ROLLBACK")
+            self._drop_temporary(con)
+            if isinstance(error, duckdb.Error):
+                raise WarehouseError(f"warehouse {self.path}: the load was rolled back ({_cause(error)})") from error
+            raise
+        self._drop_temporary(con)
+
+    def _drop_temporary(self, con: DuckDBPyConnection) -> None:
+        for table in ("incoming", "best", "verdict"):
+            con.execute(f"DROP TABLE IF EXISTS temp.{table}")
+
+    def _insert(self, con: DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows by name, in one statement: lists go in whole; instants are microseconds."""
+        if not rows:
+            return
+        columns = {name: kind for name, kind in _OURS[table][1].items() if any(row.get(name) is not None for row in rows)}
+        values = {f"c{place}": [row.get(name) for row in rows] for place, name in enumerate(columns)}
+        listed = []
+        for place, kind in enumerate(columns.values()):
+            if kind == "TIMESTAMPTZ":
+                listed.append(f"make_timestamptz(unnest($c{place}::BIGINT[]))")
+            else:
+                listed.append(f"unnest($c{place}::{kind}[])")
+        names = ", ".join(quoted(name) for name in columns)
+        con.execute(f"INSERT INTO {self._name(table)} ({names}) SELECT {', '.join(listed)}", values)
+
+    def _columns(self, con: DuckDBPyConnection, table: str) -> dict[str, str]:
+        rows = con.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            [_CATALOG, self.schema, table],
+        ).fetchall()
+        return {name: "TIMESTAMPTZ" if kind == "TIMESTAMP WITH TIME ZONE" else _short(kind) for name, kind in rows}
+
+    def _name(self, table: str) -> str:
+        return f"{_CATALOG}.{quoted(self.schema)}.{quoted(table)}"
+
+    def _connection(self) -> DuckDBPyConnection:
+        if self._con is None:
+            import duckdb
+
+            try:
+                self._con = duckdb.connect(":memory:")
+                self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (STORAGE_VERSION {text(STORAGE)})")
+                self._con.execute("SET TimeZone = 'UTC'")
+                self._con.execute("SET memory_limit = '500MB'")
+            except duckdb.Error as error:
+                self.close()
+                raise WarehouseError(f"warehouse {self.path}: cannot be opened ({_cause(error)}); {_way_out(error)}") from None
+        return self._con
+
+
+class _Upsert:
+    """The rows of one batch into its table, inside of a transaction that the caller holds."""
+
+    def __init__(self, con: DuckDBPyConnection, batch: Batch, name: str, kept: Sequence[str], is_new: bool) -> None:
+        self.con, self.batch, self.name, self.kept, self.is_new = con, batch, name, kept, is_new
+        table = batch.table
+        self.columns = [column.name for column in table.columns]
+        self.key = ", ".join(quoted(name) for name in table.key)
+        self.same_key = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
+
+    def run(self) -> Receipt:
+        book = dict.fromkeys(_BOOK, 0)
+        book |= {name: getattr(self.batch, name) for name in ("read", "rejected", "rejected_values")}
+        if self.batch.files:
+            files = ", ".join(text(file) for file in self.batch.files)
+            source = f"read_parquet([{files}])"
+            counted, distinct = self._row(f"SELECT count(*), count(DISTINCT row({self.key})) FROM {source}")
+            if self._is_empty() and counted == distinct and self._row(f"SELECT bool_and(_syncer_counted) FROM {source}")[0] in (True, None):
+                self._insert(source, "true")
+                book["inserted"] = counted
+            else:
+                self.con.execute(f"CREATE TEMP TABLE incoming AS SELECT * FROM {source}")
+                book |= self._merge()
+        if self.batch.gone_since is not None and not self.is_new:
+            book["deleted"] = self._mark_gone()
+        return Receipt(self.batch.load, **book)
+
+    def _merge(self) -> dict[str, int]:
+        cursor = self.batch.table.cursor
+        by_cursor = f"{quoted(cursor)} DESC NULLS LAST, " if cursor else ""
+        self.con.execute(
+            f"CREATE TEMP TABLE best AS SELECT * FROM incoming QUALIFY row_number() OVER (PARTITION BY {self.key} ORDER BY "
+            f"_syncer_epoch DESC, {by_cursor}_syncer_run DESC, _syncer_ordinal DESC, _syncer_number DESC, _syncer_line DESC) = 1"
+        )
+        differs = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in self.columns) or "false"
+        older, doubt = ("false", "false") if self.batch.complete else self._older(cursor)
+        kept = "".join(f", t.{quoted(name)} AS {quoted(name)}" for name in self.kept)
+        self.con.execute(
+            f"CREATE TEMP TABLE verdict AS SELECT b.*{kept}, CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' "
+            f"WHEN {older} THEN 'stale' WHEN t._deleted_at IS NOT NULL OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
+            f"FROM best b LEFT JOIN {self.name} t ON {self.same_key}"
+        )
+        rows = self.con.execute("SELECT _syncer_verdict, count(*), count(*) FILTER (_syncer_counted) FROM verdict GROUP BY 1").fetchall()
+        found = {verdict: (number, counted) for verdict, number, counted in rows}
+        if "doubt" in found:
+            raise InDoubt
+        if found.get("updated", (0, 0))[0]:
+            self.con.execute(f"DELETE FROM {self.name} t USING verdict b WHERE b._syncer_verdict = 'updated' AND {self.same_key}")
+        if found.keys() & {"inserted", "updated"}:
+            self._insert("verdict", "_syncer_verdict IN ('inserted', 'updated')", self.kept)
+        (counted,) = self._row("SELECT count(*) FROM incoming WHERE _syncer_counted")
+        (beaten,) = self._row(
+            f"SELECT count(*) FROM (SELECT DISTINCT {self.key} FROM incoming WHERE _syncer_counted) AS t "
+            f"SEMI JOIN (SELECT * FROM best WHERE NOT _syncer_counted) AS b ON {self.same_key}"
+        )
+        book = {verdict: number for verdict, (_, number) in found.items()}
+        book["stale"] = book.get("stale", 0) + beaten
+        book["duplicates"] = counted - sum(number for _, number in found.values()) - beaten
+        return book
+
+    def _older(self, cursor: str | None) -> tuple[str, str]:
+        """Whether the incoming version is older than the row, and whether only the hub can tell.
+
+        The row's place is where its values were first received; its epoch may have been raised since, by a pass that met the
+        same values again. That matters only where the incoming version has a lower cursor.
+        """
+        mine = f"starts_with(t._segment, {text(self.batch.hub + '/')})"
+        place = [f"regexp_extract(t._segment, '/(\\d+)-(\\d+)-(\\d+)#(\\d+)$', {group})::BIGINT" for group in (1, 2, 3, 4)]
+        starts = "[" + ", ".join(str(start) for start in self.batch.starts[-200:]) + "]::BIGINT[]"
+        epoch = f"CASE WHEN {mine} THEN coalesce(list_max(list_filter({starts}, lambda s: s <= {place[0]})), 0) ELSE -1 END"
+        t, b = (f"t.{quoted(cursor)}", f"b.{quoted(cursor)}") if cursor else ("NULL", "NULL")
+        lower = f"({t} IS NOT NULL AND ({b} IS NULL OR {b} < {t}))"
+        equal = f"({t} IS NOT DISTINCT FROM {b})" if cursor else "true"
+        earlier = f"row({', '.join(place)}) > row(b._syncer_run, b._syncer_ordinal, b._syncer_number, b._syncer_line)"
+        same_epoch_older = f"({epoch}) = b._syncer_epoch AND ({lower if cursor else 'false'} OR ({equal} AND {earlier}))"
+        older = f"(({epoch}) > b._syncer_epoch OR ({same_epoch_older}))"
+        doubt = f"(({epoch}) BETWEEN 0 AND b._syncer_epoch - 1 AND {lower})" if cursor else "false"
+        return older, doubt
+
+    def _insert(self, source: str, where: str, kept: Sequence[str] = ()) -> None:
+        columns = ", ".join(quoted(name) for name in [*self.columns, *kept])
+        now = f"make_timestamptz({self.batch.synced_at})"
+        self.con.execute(
+            f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) "
+            f"SELECT {columns}, {now}, NULL, _segment FROM {source} WHERE {where}"
+        )
+
+    def _mark_gone(self) -> int:
+        now = f"make_timestamptz({self.batch.synced_at})"
+        files = ", ".join(text(file) for file in self.batch.files)
+        there = "false"
+        if files:
+            there = f"EXISTS (SELECT 1 FROM read_parquet([{files}]) AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key})"
+        (gone,) = self._row(
+            f"UPDATE {self.name} AS t SET _deleted_at = {now}, _synced_at = {now} WHERE t._deleted_at IS NULL AND NOT {there}"
+        )
+        return int(gone)
+
+    def _is_empty(self) -> bool:
+        return self.con.execute(f"SELECT 1 FROM {self.name} LIMIT 1").fetchone() is None
+
+    def _row(self, sql: str) -> tuple[Any, ...]:
+        return self.con.execute(sql).fetchone() or (0,)
+
+
+def _text_or_null(value: str | None) -> str:
+    return "NULL" if value is None else text(value)
+
+
+def _short(kind: str) -> str:
+    return kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ").replace("VARCHAR", "VARCHAR")
+
+
+def _cause(error: Exception) -> str:
+    """The first line of DuckDB's message without anything that may be data."""
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "lock" in first.lower():
+        return "another process has it open"
+    if "ermission denied" in first or "ead-only" in first:
+        return "permission denied"
+    if "not a valid DuckDB" in first:
+        return "it is no DuckDB database"
+    return type(error).__name__
+
+
+def _way_out(error: Exception) -> str:
+    if "lock" in str(error).lower():
+        return "close that process (it is named by `lsof`), or name another file with --to"
+    return "correct it, or name another file with --to"

@@ -1,0 +1,88 @@
+"""The values that travel between the API and the hub: plain, frozen, JSON-able. Pure.
+
+Made by `plan` and `paginate` (Request), `fetch` (Page), `pull` (Listing); read by everything behind them.
+None of them ever holds a credential: those are put on at send time, on a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+
+def origin(url: str) -> str:
+    """`scheme://host:port` of a URL, lower case, with the scheme's own port written out: what credentials belong to."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower(), 0)
+    return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it may be stored: no credentials. `url` is absolute and has no query: that is in `params`."""
+
+    url: str
+    params: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    method: str = "GET"
+
+    @classmethod
+    def to(cls, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Request:
+        """The request of a URL that may carry a query of its own; a parameter in both places is sent once, as in `params`."""
+        bare = cls(url, headers=tuple(headers.items())).moved(url)
+        return bare.with_params(params)
+
+    def with_params(self, params: Mapping[str, str]) -> Request:
+        """The same request with these parameters set, each once; the others stay as they are."""
+        kept = tuple((name, value) for name, value in self.params if name not in params)
+        return replace(self, params=kept + tuple(params.items()))
+
+    def without_params(self, *names: str) -> Request:
+        return replace(self, params=tuple(pair for pair in self.params if pair[0] not in names))
+
+    def moved(self, link: str) -> Request:
+        """The request that a link of this one's answer asks for: the link's own query, nothing of ours (RFC 3986, 5.2)."""
+        parts = urlsplit(urljoin(self.full_url, link))
+        bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+        return replace(self, url=bare, params=tuple(parse_qsl(parts.query, keep_blank_values=True)))
+
+    @property
+    def full_url(self) -> str:
+        return f"{self.url}?{urlencode(self.params)}" if self.params else self.url
+
+    def as_json(self) -> dict[str, Any]:
+        return {"method": self.method, "url": self.url, "params": list(self.params), "headers": list(self.headers)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Request:
+        pairs = {name: tuple((str(key), str(value)) for key, value in data[name]) for name in ("params", "headers")}
+        return cls(data["url"], pairs["params"], pairs["headers"], data["method"])
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer, whole: `body` is what the API sent, byte for byte (decompressed)."""
+
+    request: Request
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    requests: int = 1
+    """How many were sent until this answer came, retries included."""
+    seconds: float = 0.0
+    """From sending the last of them to its answer's last byte."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A page read as a list: the exact bytes of each record, and all around them as Python values.
+
+    `values(property)` gives a declared property of every record as exact text, None where it has none.
+    """
+
+    request: Request
+    records: Sequence[bytes] = field(repr=False)
+    envelope: Any = field(repr=False)
+    values: Callable[[str], Sequence[str | None]] = field(repr=False, default=lambda name: ())

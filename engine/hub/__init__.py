@@ -1,0 +1,184 @@
+"""The hub: everything an API ever answered, in exact records, append-only. I/O.
+
+    DIR/<source>/hub.json                               whose it is
+    DIR/<source>/plans/000003.json                      what run 3 set out to do, and the fold of all before it
+    DIR/<source>/segments/<collection>/<name>.ndjson.zst
+    DIR/<source>/loads/<warehouse>/<schema>/<collection>/000002.json   which segments load 2 takes
+    DIR/<source>/account/                               locks: what processes of one account share
+
+Nothing is ever changed or overwritten; the listing is the only truth. `segment` is the file's format, `fold` what all heads
+say together, `folder` the store beneath.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import HubError, UsageError
+from .fold import CollectionState, HubState, fold_all
+from .folder import Folder
+from .segment import Head, decode_head, decode_records, encode
+
+_HEAD_GUESS = 4096
+
+__all__ = ["CollectionState", "Head", "Hub", "HubState", "Identity", "Manifest"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose data a hub holds: made at random once, and the origin and account it was first filled from."""
+
+    id: str
+    source: str
+    origin: str
+    account: dict[str, str]
+    format: int = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one load takes: new segments, and, with them, everything up to `through` (leg -> last number)."""
+
+    load: int
+    segments: tuple[str, ...]
+    through: dict[str, int] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        leg, _, number = name.rpartition("-")
+        return int(number) <= self.through.get(leg, -1)
+
+
+class Hub:
+    """One source's hub."""
+
+    def __init__(self, directory: Path, source: str) -> None:
+        self.folder = Folder(directory / source)
+        self.source = source
+
+    @property
+    def root(self) -> Path:
+        return self.folder.root
+
+    def identity(self) -> Identity | None:
+        """Whose it is; None where nothing was ever pulled."""
+        if not self.folder.has("hub.json"):
+            return None
+        return self._decoded("hub.json", Identity)
+
+    def claim(self, origin: str, account: Mapping[str, str], same_account: bool = False) -> Identity:
+        """Open the hub for a pull from an origin and account; the first to come names it.
+
+        Raises UsageError where it was filled from another, unless the user says that it is the same.
+        """
+        mine = Identity(secrets.token_hex(4), self.source, origin, dict(account))
+        self.folder.put("hub.json", _encoded(mine))
+        known = self.identity() or mine
+        moved = sorted(self.folder.names("moves"))
+        if moved:
+            known = self._decoded(moved[-1], Identity)
+        if (known.origin, known.account) == (origin, dict(account)):
+            return known
+        if not same_account:
+            differences = [f"origin {known.origin}, now {origin}"] if known.origin != origin else []
+            for name in sorted({*known.account, *account}):
+                if known.account.get(name) != account.get(name):
+                    differences.append(f"{name} {known.account.get(name, 'not given')}, now {account.get(name, 'not given')}")
+            raise UsageError(
+                f"hub {self.root}: was filled from another account ({'; '.join(differences)}); give this one a hub of its own "
+                "with --hub DIR (and --schema NAME), or say --same-account if it is the same one after a move"
+            )
+        renamed = Identity(known.id, self.source, origin, dict(account))
+        self.folder.put(f"moves/{len(moved) + 1:06}.json", _encoded(renamed))
+        return renamed
+
+    def state(self) -> HubState:
+        """The fold of everything in the hub: the last plan's, and the heads of all segments that it does not know."""
+        plans = self.folder.names("plans")
+        state = self._decoded(plans[-1], _Plan).fold if plans else HubState()
+        state = HubState(int(Path(plans[-1]).stem) if plans else 0, state.collections)
+        later = [
+            self.head(collection, name)
+            for collection in self._collections()
+            for name in self.segments(collection)
+            if not state.of(collection).has(name)
+        ]
+        return fold_all(state, sorted(later, key=lambda head: head.name))
+
+    def begin(self, plan: Mapping[str, Any], state: HubState) -> int:
+        """Put the next plan, and give its number: the run's. Two runs at once get two numbers."""
+        run = state.run + 1
+        while not self.folder.put(f"plans/{run:06}.json", _encoded({**plan, "run": run, "fold": asdict(state)})):
+            run += 1
+        return run
+
+    def append(self, head: Head, records: list[bytes], envelopes: list[dict[str, Any]]) -> Head:
+        """Store one more segment; durable when this returns. Who lost the race for its name reads what is stored."""
+        name = self._file(head.collection, head.name)
+        if self.folder.put(name, encode(head, records, envelopes)):
+            return head
+        return self.head(head.collection, head.name)
+
+    def segments(self, collection: str) -> list[str]:
+        """The names of all segments of a collection, in the hub's order."""
+        return [Path(name).name.removesuffix(".ndjson.zst") for name in self.folder.names(f"segments/{collection}")]
+
+    def path(self, collection: str, name: str) -> Path:
+        """The file in which a segment lies: the only place that knows."""
+        return self.root / self._file(collection, name)
+
+    def head(self, collection: str, name: str) -> Head:
+        file, length = self._file(collection, name), _HEAD_GUESS
+        while True:
+            start = self.folder.start_of(file, length)
+            head, needed = decode_head(start, f"{collection}/{name}")
+            if head is not None:
+                return head
+            if length >= needed:
+                raise HubError(f"segment {collection}/{name}: is cut off; restore the file, or remove it to fetch again")
+            length = needed
+
+    def records(self, collection: str, name: str) -> list[bytes]:
+        """A segment's exact records, checked. Raises HubError where it is damaged."""
+        return decode_records(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
+
+    def manifest(self, warehouse: str, schema: str, collection: str, load: int) -> Manifest | None:
+        """What a load takes; None where that load was never planned. Load 0 took nothing."""
+        if load == 0:
+            return Manifest(0, ())
+        name = f"loads/{warehouse}/{schema}/{collection}/{load:06}.json"
+        return self._decoded(name, Manifest) if self.folder.has(name) else None
+
+    def plan_load(self, warehouse: str, schema: str, collection: str, manifest: Manifest) -> Manifest:
+        """Put a load's manifest; where its number is taken, the one that is there holds."""
+        self.folder.put(f"loads/{warehouse}/{schema}/{collection}/{manifest.load:06}.json", _encoded(manifest))
+        return self.manifest(warehouse, schema, collection, manifest.load) or manifest
+
+    def _collections(self) -> list[str]:
+        return [Path(name).name for name in self.folder.names("segments")]
+
+    def _file(self, collection: str, name: str) -> str:
+        return f"segments/{collection}/{name}.ndjson.zst"
+
+    def _decoded(self, name: str, type_: Any) -> Any:
+        try:
+            return msgspec.json.decode(self.folder.get(name), type=type_)
+        except msgspec.MsgspecError:
+            raise HubError(f"hub {self.root}: {name} cannot be read; restore the file") from None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    fold: HubState
+
+
+def _encoded(value: Any) -> bytes:
+    plain = value if isinstance(value, Mapping) else asdict(value)
+    return json.dumps(plain, indent=1).encode()
+

@@ -1,0 +1,103 @@
+"""What the heads of all segments say together: resume points, closed windows, passes. Pure.
+
+State is derived, never kept twice: each run's plan carries the fold of all before it, and only later heads are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .segment import Head, number_of, run_of
+
+
+@dataclass(frozen=True)
+class OpenChain:
+    """A chain that has not ended: where the next run goes on."""
+
+    chain: str
+    after: str
+    began: int
+    since: int | None
+    until: int | None
+    route: str
+    next: dict[str, Any] | None
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A complete pass that ended. It opened an epoch at `run`: what was received from then on outranks all before."""
+
+    run: int
+    chain: str
+    began: int
+    ended: str
+    """The segment that ended it."""
+    gone: bool
+
+
+@dataclass(frozen=True)
+class CollectionState:
+    """One collection's fold."""
+
+    tips: dict[str, int] = field(default_factory=dict)
+    """For each leg, the number of its last segment."""
+    open: dict[str, OpenChain] = field(default_factory=dict)
+    """By purpose: the chain to go on with."""
+    passes: tuple[Pass, ...] = ()
+    cursor: int | None = None
+    """The end of the unbroken run of closed windows: changes are asked for from here."""
+
+    def has(self, name: str) -> bool:
+        return number_of(name) <= self.tips.get(name.rpartition("-")[0], -1)
+
+
+@dataclass(frozen=True)
+class HubState:
+    """Everything a plan needs to know of a hub."""
+
+    run: int = 0
+    """The number of the last plan."""
+    collections: dict[str, CollectionState] = field(default_factory=dict)
+
+    def of(self, collection: str) -> CollectionState:
+        return self.collections.get(collection, CollectionState())
+
+
+def fold(state: CollectionState, head: Head) -> CollectionState:
+    """The state with one more segment in it. Segments come in the order of their names."""
+    tips = {**state.tips, head.leg: max(head.number, state.tips.get(head.leg, -1))}
+    if head.ended is None:
+        chain = OpenChain(head.chain, head.name, head.began, head.since, head.until, head.route, head.next, head.state)
+        return replace(state, tips=tips, open={**state.open, head.purpose: chain})
+    open_chains = {
+        purpose: chain for purpose, chain in state.open.items() if purpose != head.purpose or chain.chain > head.chain
+    }
+    state = replace(state, tips=tips, open=open_chains)
+    if head.purpose == "full":
+        done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone)
+        known = any(one.chain == head.chain for one in state.passes)
+        passes = state.passes if known else tuple(sorted((*state.passes, done), key=lambda one: one.chain))
+        return replace(state, passes=passes, cursor=_later(state.cursor, head.until))
+    if head.since is not None and state.cursor is not None and head.since > state.cursor:
+        return state
+    return replace(state, cursor=_later(state.cursor, head.until))
+
+
+def fold_all(state: HubState, heads: Iterable[Head]) -> HubState:
+    collections = dict(state.collections)
+    for head in heads:
+        collections[head.collection] = fold(collections.get(head.collection, CollectionState()), head)
+    return replace(state, collections=collections)
+
+
+def epoch(name: str, starts: Iterable[int]) -> int:
+    """The run at which a segment's epoch was opened, of the runs at which passes began; 0 before the first."""
+    run = run_of(name)
+    return max((start for start in starts if start <= run), default=0)
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)

@@ -1,0 +1,138 @@
+"""A warehouse run for one collection: segments -> batch -> destination, until nothing is left to load. I/O.
+
+A load is a numbered manifest in the hub that lists what it takes. The warehouse commits the number with the rows; a load that
+died is repeated under its number, so that nothing is loaded twice and nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from .destinations import Batch, Column, InDoubt, Receipt, Table, Warehouse
+from .errors import WarehouseError
+from .hub import Hub, Manifest
+from .hub.fold import CollectionState
+from .hub.segment import number_of
+from .parse import Source
+from .plan import load_step
+from .spec import Collection, property_fingerprints
+from .stage import Stage, Staged
+
+LOAD_BYTES = 400 * 2**20
+"""How many bytes of records one transaction takes: what a kill in its midst costs at most."""
+
+
+class Loader:
+    """Loads the collections of one source into one schema of one warehouse."""
+
+    def __init__(self, source: Source, hub: Hub, hub_id: str, warehouse: Warehouse, schema: str, now: int) -> None:
+        self.source, self.hub, self.hub_id = source, hub, hub_id
+        self.warehouse, self.schema, self.now = warehouse, schema, now
+        self.warehouse_id = warehouse.identity(hub_id)
+
+    def load(self, name: str) -> tuple[Receipt, str | None]:
+        """Everything of a collection that is not loaded yet; the sum of the books, and a note where something was held back.
+
+        Raises HubError or WarehouseError; what was committed before stays.
+        """
+        collection = self.source.spec.collections[name]
+        table, total, note = _table(self.schema, name, collection), Receipt(0), None
+        prints = property_fingerprints(collection)
+        while True:
+            seen = self.warehouse.seen(self.hub_id, table)
+            last = self._manifest(name, seen.load)
+            refill = bool(seen.prints) and any(seen.prints.get(word) != value for word, value in prints.items())
+            manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill)
+            if manifest is None:
+                return total, note
+            receipt, held_back = self._commit(name, collection, table, last, manifest, refill)
+            note = held_back or note
+            if not receipt.balances:
+                raise WarehouseError(f"{name}: the books of load {receipt.load} do not balance: {receipt}; report this with the hub")
+            total = _sum(total, receipt)
+
+    def _manifest(self, name: str, load: int) -> Manifest:
+        manifest = self.hub.manifest(self.warehouse_id, self.schema, name, load)
+        if manifest is None:
+            raise WarehouseError(
+                f"{name}: the warehouse has load {load}, of which hub {self.hub.root} knows nothing; "
+                "bring that hub back, or load into another --schema"
+            )
+        return manifest
+
+    def _next(self, name: str, last: Manifest, refill: bool) -> Manifest | None:
+        """The next load's manifest, put into the hub; None where there is nothing to do."""
+        names = [segment for segment in self.hub.segments(name) if not last.has(segment)]
+        taken: list[str] = []
+        size = 0
+        for segment in names:
+            size += self.hub.head(name, segment).raw_bytes
+            if taken and size > LOAD_BYTES:
+                break
+            taken.append(segment)
+        if not taken and not refill:
+            return None
+        through = dict(last.through)
+        for segment in taken:
+            through[segment.rpartition("-")[0]] = number_of(segment)
+        return self.hub.plan_load(self.warehouse_id, self.schema, name, Manifest(last.load + 1, tuple(taken), through))
+
+    def _commit(
+        self, name: str, collection: Collection, table: Table, last: Manifest, manifest: Manifest, refill: bool
+    ) -> tuple[Receipt, str | None]:
+        state = self.hub.state().of(name)
+        before = [segment for segment in self.hub.segments(name) if last.has(segment)]
+        try:
+            return self._attempt(name, collection, table, state, manifest, before, refill, in_doubt=False)
+        except InDoubt:
+            return self._attempt(name, collection, table, state, manifest, before, refill, in_doubt=True)
+
+    def _attempt(
+        self,
+        name: str,
+        collection: Collection,
+        table: Table,
+        state: CollectionState,
+        manifest: Manifest,
+        before: Sequence[str],
+        refill: bool,
+        in_doubt: bool,
+    ) -> tuple[Receipt, str | None]:
+        step = load_step(state, manifest.load, manifest.segments, before, refill, in_doubt)
+        with Stage(self.hub) as stage:
+            staged = Staged()
+            stage.rows(name, collection, step.new, step.epoch, True, staged)
+            stage.rows(name, collection, step.again, step.epoch, False, staged)
+            gone, note = step.gone_since, None
+            if gone is not None and staged.unreadable_since is not None and staged.unreadable_since >= gone:
+                gone, note = None, "records with an unreadable key came, so nothing was marked as deleted"
+            batch = Batch(
+                table=table,
+                hub=self.hub_id,
+                load=step.load,
+                files=staged.files,
+                starts=step.starts,
+                complete=step.complete,
+                gone_since=gone,
+                prints=property_fingerprints(collection),
+                read=staged.read,
+                rejected=staged.rejected,
+                rejected_values=staged.rejected_values,
+                rejects=staged.rejects,
+                reject_lines={word: self.source.line_of("collections", name, "properties", word) for word in collection.properties},
+                clear_rejects=refill,
+                synced_at=self.now,
+            )
+            return self.warehouse.commit(batch), note
+
+
+def _table(schema: str, name: str, collection: Collection) -> Table:
+    columns = [Column(word, prop.column_type.duckdb, prop.description) for word, prop in collection.properties.items()]
+    cursor = collection.cursor.property if collection.cursor else None
+    return Table(schema, name, collection.description, columns, collection.key, cursor)
+
+
+def _sum(one: Receipt, other: Receipt) -> Receipt:
+    book = {field.name: getattr(one, field.name) + getattr(other, field.name) for field in fields(Receipt) if field.name != "load"}
+    return Receipt(other.load, **book)

@@ -1,0 +1,322 @@
+"""YAML text -> Spec: every mistake at once, each with its line and column. Reads the file it is given, and nothing else.
+
+YAML is read as its 1.2 core says where 1.1 surprises: `no` is a text, `on` may be a key, `12:30` is no number, a date is a text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from .auth import ApiKey
+from .errors import Problem, SpecError, UsageError
+from .kinds import did_you_mean
+from .paginate import KeySet
+from .schema import At, Broken, Notes, build, spec_schema
+from .spec import ADDED_COLUMNS, Collection, Property, Spec
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+_MOST_NODES = 200_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A spec with the text it came from: where each of its parts stands (1-based lines and columns)."""
+
+    file: str
+    spec: Spec
+    places: Mapping[At, tuple[int, int]]
+
+    def line_of(self, *at: str | int) -> int:
+        return self.places.get(at, (1, 1))[0]
+
+
+def read_spec(file: str) -> Source:
+    """The spec in a file. Raises SpecError with all its mistakes, or UsageError where there is no such file."""
+    try:
+        text = File(file).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read ({error.strerror}); give the path of a spec") from None
+    return parse_spec(text, file)
+
+
+def parse_spec(text: str, file: str = "spec.yaml") -> Source:
+    """The spec in a text; `file` names it in errors. Raises SpecError with all its mistakes."""
+    document = _Document(file)
+    data = document.read(text)
+    problems = list(document.problems)
+    if not isinstance(data, dict):
+        raise SpecError(file, [*problems, Problem(1, 1, "", "is not a mapping", "start with `syncer: 1` and `name:`")])
+
+    def problem(at: At, what: str) -> Problem:
+        sentence, _, instead = what.partition("; ")
+        return Problem(*document.place(at), _dotted(at), sentence, instead)
+
+    notes = Notes()
+    for error in _validator().iter_errors(data):
+        problems += [problem(at, what) for at, what in _told(error, data)]
+    try:
+        spec = build(Spec, data, (), notes)
+    except Broken:
+        spec = None
+    problems += [problem(at, what) for at, what in notes.mistakes]
+    declared = data.get("settings") if isinstance(data.get("settings"), dict) else {}
+    for at, template in notes.templates:
+        for name in sorted(template.settings - set(declared or {})):
+            problems.append(problem(at, f"there is no setting {name!r}; {did_you_mean(name, declared or {})}"))
+    collections = spec.collections if spec else _sound_collections(data)
+    problems += [problem(at, what) for at, what in _contradictions(collections, data)]
+    if spec:
+        problems += [problem(at, what) for at, what in _setting_mistakes(spec)]
+    if problems or spec is None:
+        raise SpecError(file, problems)
+    return Source(file, spec, document.places)
+
+
+class _Document:
+    """A YAML text as plain values, and the place of each."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.places: dict[At, tuple[int, int]] = {}
+        self.problems: list[Problem] = []
+        self._open: list[int] = []
+
+    def read(self, text: str) -> Any:
+        try:
+            node = yaml.compose(text, Loader=_Loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            what = f"is not YAML: {error.problem or error.context}"
+            raise SpecError(self.file, [Problem(line, column, "", what, "mend it there or just before")]) from None
+        except (yaml.YAMLError, RecursionError) as error:
+            what = f"is not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}"
+            raise SpecError(self.file, [Problem(1, 1, "", what, "save it as plain UTF-8 text")]) from None
+        return None if node is None else self._value(node, ())
+
+    def place(self, at: At) -> tuple[int, int]:
+        """Where a part stands, or the nearest part around it that does."""
+        while at and at not in self.places:
+            at = at[:-1]
+        return self.places.get(at, (1, 1))
+
+    def _value(self, node: yaml.Node, at: At) -> Any:
+        self.places.setdefault(at, (node.start_mark.line + 1, node.start_mark.column + 1))
+        if id(node) in self._open or len(self.places) > _MOST_NODES:
+            line, column = self.places[at]
+            what = "holds itself" if id(node) in self._open else f"makes a spec of more than {_MOST_NODES:,} parts"
+            raise SpecError(self.file, [Problem(line, column, _dotted(at), what, "write it out, without the alias")])
+        if isinstance(node, yaml.MappingNode):
+            self._open.append(id(node))
+            mapping = self._mapping(node, at)
+            self._open.pop()
+            return mapping
+        if isinstance(node, yaml.SequenceNode):
+            self._open.append(id(node))
+            items = [self._value(item, (*at, place)) for place, item in enumerate(node.value)]
+            self._open.pop()
+            return items
+        return _scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, at: At) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        merged: list[Any] = []
+        for key_node, value_node in node.value:
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+            if key == "<<":
+                value = self._value(value_node, (*at, key))
+                merged += value if isinstance(value, list) else [value]
+            elif key in mapping:
+                what = f"the key {key!r} stands here a second time"
+                self.problems.append(Problem(line, column, _dotted((*at, key)), what, "keep one of the two"))
+            else:
+                self.places[(*at, key)] = (line, column)
+                mapping[key] = self._value(value_node, (*at, key))
+        for base in merged:
+            mapping = {**base, **mapping} if isinstance(base, dict) else mapping
+        return mapping
+
+
+class _Loader(yaml.SafeLoader):
+    """Only composes; what a plain scalar means is decided in `_scalar`."""
+
+
+def _scalar(node: yaml.Node) -> Any:
+    text = str(node.value)
+    if getattr(node, "style", None) is not None or node.tag.endswith(":str"):
+        return text
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for convert in (int, float):
+        try:
+            number = convert(text)
+        except ValueError:
+            continue
+        if json.dumps(number) == text or (convert is float and text[-1:].isdigit()):
+            return number
+    return text
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(spec_schema())
+
+
+def _told(error: ValidationError, data: Any) -> Iterator[tuple[At, str]]:
+    """A validator's finding as 'what; what instead', at the part that is wrong."""
+    at: At = tuple(error.absolute_path)
+    rule, given = error.validator_value, error.instance
+    known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+    shown = json.dumps(given, default=str)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    match error.validator:
+        case "additionalProperties":
+            for extra in given:
+                if extra not in known:
+                    yield (*at, extra), f"the key {extra!r} is not known here; {did_you_mean(extra, known)}"
+        case "required":
+            for needed in rule:
+                if needed not in given:
+                    meaning = known.get(needed, {}).get("description", "")
+                    yield at, f"{needed!r} is missing; add `{needed}:`" + (f" ({meaning})" if meaning else "")
+                    break
+        case "enum":
+            yield at, f"{shown} is not one of {', '.join(map(str, rule))}; {did_you_mean(str(given), map(str, rule))}"
+        case "type":
+            wanted = " or ".join([rule] if isinstance(rule, str) else rule)
+            yield at, f"{shown} is not of type {wanted}; write {_a(wanted)}"
+        case "pattern" if str(rule).startswith("^(string|integer|"):
+            return  # the type's own reading says it better
+        case "pattern":
+            yield at, f"{shown} does not have the form {rule}; correct it"
+        case "minItems" | "minProperties":
+            yield at, "is empty; write at least one" if rule == 1 else f"has fewer than {rule}; write at least {rule}"
+        case "minimum":
+            yield at, f"{shown} is too small; write {rule} or more"
+        case _:
+            yield at, f"{error.message}; correct it"
+
+
+def _sound_collections(data: dict[str, Any]) -> dict[str, Collection]:
+    """The collections that can be built although the spec around them cannot: their contradictions are told in the same run."""
+    raw = data.get("collections")
+    sound = {}
+    for name, value in raw.items() if isinstance(raw, dict) else ():
+        try:
+            sound[name] = build(Collection, value, (), Notes())
+        except Broken:
+            continue
+    return sound
+
+
+def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any]) -> Iterator[tuple[At, str]]:
+    """What no schema can see: names that nothing has, and words that do not go together."""
+    raw = data.get("collections")
+    names = list(raw) if isinstance(raw, dict) else []
+    for name in names:
+        at: At = ("collections", name)
+        if not name.replace("_", "a").isalnum() or not name.isascii() or not name[0].isalpha():
+            yield at, f"{name!r} cannot name a table; use letters, digits and underscores, a letter first"
+        if name.startswith("_syncer"):
+            yield at, "names that start with _syncer are the ledger's; choose another"
+    yield from _clashes(("collections",), names)
+    for name, collection in collections.items():
+        at = ("collections", name)
+        known = collection.properties
+        for place, key in enumerate(collection.key):
+            spot = (*at, "key", place) if len(collection.key) > 1 else (*at, "key")
+            if key not in known:
+                yield spot, f"{key!r} is no property of {name}; {did_you_mean(key, known)}"
+        if collection.cursor and collection.cursor.property not in known:
+            word = collection.cursor.property
+            yield (*at, "cursor", "property"), f"{word!r} is no property of {name}; {did_you_mean(word, known)}"
+        if collection.changed and not collection.can_ask_changes:
+            yield (*at, "changed"), "changes cannot be asked for; give `cursor` a `param`, or leave `changed` out"
+        yield from _page_contradictions(at, name, collection)
+        yield from _clashes((*at, "properties"), list(known))
+        for word, prop in known.items():
+            yield from _property_contradictions((*at, "properties", word), word, prop)
+
+
+def _page_contradictions(at: At, name: str, collection: Collection) -> Iterator[tuple[At, str]]:
+    walks = {("paginate",): collection.paginate, ("full", "paginate"): collection.full.paginate}
+    walks[("changed", "paginate")] = collection.changed.paginate if collection.changed else None
+    for place, paginate in walks.items():
+        if not isinstance(paginate, KeySet):
+            continue
+        words = {"on": paginate.on} | ({"tie_breaker": paginate.tie_breaker.on} if paginate.tie_breaker else {})
+        for word, prop in words.items():
+            if prop not in collection.properties:
+                yield (*at, *place, word), f"{prop!r} is no property of {name}; {did_you_mean(prop, collection.properties)}"
+        if not paginate.inclusive and collection.key != (paginate.on,):
+            yield (
+                (*at, *place, "inclusive"),
+                f"records that share one {paginate.on} would be lost between two pages; go by the key, or by an inclusive bound",
+            )
+
+
+def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tuple[At, str]]:
+    kind = prop.type.text.removesuffix("[]")
+    if word in ADDED_COLUMNS or word.startswith("_syncer") or not word.strip():
+        yield at, f"{word!r} is a column that syncer adds; choose another name, with `from: {word}`"
+    if prop.format and kind not in ("timestamp", "date"):
+        yield (*at, "format"), f"a {kind} has no format; leave it out, or declare a timestamp or date"
+    if prop.timezone and kind != "timestamp":
+        yield (*at, "timezone"), f"a {kind} has no timezone; leave it out, or declare a timestamp"
+    if prop.timezone and not _is_zone(prop.timezone):
+        yield (*at, "timezone"), f"{prop.timezone!r} is no time zone; write one like UTC or Europe/Berlin"
+    if prop.format and "%" not in prop.format and prop.format not in ("iso", "epoch_s", "epoch_ms", "epoch_us"):
+        yield (*at, "format"), f"{prop.format!r} is no format; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %d.%m.%Y"
+
+
+def _setting_mistakes(spec: Spec) -> Iterator[tuple[At, str]]:
+    schemes = [(("api", "auth"), spec.api.auth)]
+    schemes += [(("api", "auth", "among", place), one) for place, one in enumerate(getattr(spec.api.auth, "among", ()))]
+    for at, scheme in schemes:
+        if isinstance(scheme, ApiKey) and (scheme.header is None) == (scheme.query is None):
+            yield at, "a key goes into a header or into the query; give one of `header` and `query`"
+    for name, setting in spec.settings.items():
+        if setting.secret and setting.account:
+            yield ("settings", name), "a secret cannot tell accounts apart, for it is never stored; leave one of the two out"
+
+
+def _clashes(at: At, names: list[str]) -> Iterator[tuple[At, str]]:
+    seen: dict[str, str] = {}
+    for name in names:
+        if earlier := seen.get(name.casefold()):
+            yield (*at, name), f"{name!r} and {earlier!r} are one name in a warehouse; rename one"
+        seen.setdefault(name.casefold(), name)
+
+
+def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True
+
+
+def _dotted(at: At) -> str:
+    return ".".join(str(step) for step in at)
+
+
+def _a(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words

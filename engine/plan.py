@@ -1,0 +1,160 @@
+"""What a run does next, and why: Spec + hub state -> steps. Pure.
+
+A run's plan is its first step for each collection, stored before any work. What follows a step (changes after a pass that
+took long, say) comes out of the same function while running, so a plan that is shown cannot drift from what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from . import times
+from .hub.fold import CollectionState, OpenChain, epoch
+from .hub.segment import leg_name, number_of, run_of, segment_name
+from .spec import Collection, Purpose
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that the steps belong to: its number, its instant by our clock, and whether complete passes were asked for."""
+
+    number: int
+    at: int
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """Begin a chain, or go on with one: the unit of fetching."""
+
+    collection: str
+    purpose: Purpose
+    leg: str
+    chain: str
+    reason: str
+    began: int
+    since: int | None = None
+    until: int | None = None
+    after: str | None = None
+    """The segment to go on from."""
+    next: dict[str, Any] | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def first_name(self) -> str:
+        """The name of the first segment that the step will write."""
+        return segment_name(self.leg, number_of(self.after) + 1 if self.after else 0)
+
+    @property
+    def is_new(self) -> bool:
+        return self.after is None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def next_step(
+    name: str,
+    collection: Collection,
+    state: CollectionState,
+    routes: Mapping[Purpose, str],
+    run: Run,
+    begun: Sequence[Step],
+) -> Step | None:
+    """The next step of a run for a collection, after those it has already begun; None where nothing is left to do.
+
+    `routes` are the fingerprints of today's ways of reading: a chain that was begun another way is begun anew.
+    """
+    leg = leg_name(run.number, len(begun) + 1)
+
+    def begin(purpose: Purpose, reason: str, since: int | None = None) -> Step:
+        return Step(name, purpose, leg, leg, reason, run.at, since)
+
+    def resume(purpose: Purpose, chain: OpenChain) -> Step:
+        reason = f"goes on after segment {chain.after} of run {run_of(chain.chain)}"
+        return Step(
+            name, purpose, leg, chain.chain, reason, chain.began, chain.since, chain.until, chain.after, chain.next, chain.state
+        )  # fmt: skip
+
+    passes = [step for step in begun if step.purpose == "full"]
+    if not passes:
+        if run.full:
+            return begin("full", "a complete pass was asked for")
+        open_pass = state.open.get("full")
+        if open_pass and open_pass.route == routes["full"]:
+            return resume("full", open_pass)
+        if why := _why_full(collection, state, run):
+            return begin("full", why + (", anew, for the spec asks another way now" if open_pass else ""))
+    if not collection.can_ask_changes or any(step.is_new for step in passes):
+        return None
+    windows = [step for step in begun if step.purpose == "changed"]
+    open_window = state.open.get("changed")
+    if open_window and open_window.route == routes["changed"] and not windows:
+        return resume("changed", open_window)
+    if any(step.is_new for step in windows):
+        return None
+    since = state.cursor
+    return begin("changed", f"changes since {times.show(since)}" if since is not None else "changes since the start", since)
+
+
+def _why_full(collection: Collection, state: CollectionState, run: Run) -> str | None:
+    has_start = collection.cursor is not None and collection.cursor.start is not None
+    if not state.passes and not has_start:
+        return "the first complete pass"
+    if not collection.can_ask_changes:
+        return "changes cannot be asked for"
+    if state.cursor is None and not has_start:
+        return "the API does not tell its time, so changes cannot be asked for"
+    every = collection.full.every
+    last = state.passes[-1].began if state.passes else None
+    if every and (last is None or run.at - last >= every.seconds * times.SECOND):
+        return f"a complete pass is due (every {every})"
+    return None
+
+
+@dataclass(frozen=True)
+class LoadStep:
+    """What one load does: which segments it counts, which it reads again, and from which pass on the rest is gone."""
+
+    load: int
+    new: tuple[str, ...]
+    again: tuple[str, ...]
+    starts: tuple[int, ...]
+    """The runs at which the passes began that have ended by now: they open the epochs."""
+    complete: bool
+    """Whether `new` and `again` are together all there is since their oldest epoch, so that no row outranks them."""
+    gone_since: int | None
+    """What no segment of this run or later holds is gone; None: nothing is."""
+
+    def epoch(self, name: str) -> int:
+        return epoch(name, self.starts)
+
+
+def load_step(
+    state: CollectionState,
+    load: int,
+    new: Sequence[str],
+    before: Sequence[str],
+    refill: bool,
+    in_doubt: bool = False,
+) -> LoadStep:
+    """What a load of the segments `new` does, after loads of `before`.
+
+    A pass that ends with this load outranks all that was received before it began, so what was received since and loaded
+    already is read again. A new or changed property reads everything again (`refill`). `in_doubt`: rows were met that only
+    the hub's whole history since their epoch can rank.
+    """
+    loaded, taken = set(before), {*before, *new}
+    ended = [one for one in state.passes if one.ended in taken and one.ended not in loaded]
+    starts = tuple(sorted({one.run for one in state.passes if one.ended in taken}))
+    since_pass = min((one.run for one in ended), default=None)
+    overtaken = since_pass is not None and any(run_of(name) >= since_pass for name in before)
+    complete = refill or overtaken or in_doubt
+    again: tuple[str, ...] = ()
+    if complete:
+        oldest = min([epoch(name, starts) for name in new] + ([since_pass] if since_pass is not None else []), default=0)
+        again = tuple(before) if refill else tuple(name for name in before if run_of(name) >= oldest)
+    gone = max((one.run for one in ended if one.gone), default=None)
+    return LoadStep(load, tuple(new), again, starts, complete, gone)

@@ -1,0 +1,311 @@
+"""A source run for one collection: walk the chains that the plan names, into the hub. I/O.
+
+A page counts when its segment is durable. Segments close after some seconds or megabytes, at a chain's end, and before any
+error leaves here: what was received stays, and the next run goes on behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from .errors import Incomplete, PageError, SyncerError
+from .exchange import Listing, Page, Request
+from .fetch import Fetcher
+from .hub import CollectionState, Head, Hub
+from .hub.fold import fold
+from .hub.segment import Ended, Proof, run_of, segment_name
+from .paginate import End
+from .plan import Run, Step, next_step
+from .proof import Reading, ReadAgain, grade, grade_again, snapshot
+from .record import NoRecords, NotJson, cut, reader
+from .columns import Reject
+from .spec import Collection, Purpose, Route, Spec
+from .stage import Stage
+
+SEGMENT_BYTES = 8 * 2**20
+SEGMENT_SECONDS = 5.0
+
+
+@dataclass
+class PullBook:
+    """The pull's book of one collection in one run."""
+
+    requests: int = 0
+    pages: int = 0
+    bytes: int = 0
+    received: int = 0
+    api_total: int | None = None
+    stop: str | None = None
+    proof: Proof | None = None
+    error: str | None = None
+    status: str = "complete"
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Walked:
+    """How far a chain has come: kept with each segment, so that any run can go on."""
+
+    walk: dict[str, Any] = field(default_factory=dict)
+    """The paginator's own state."""
+    reading: int = 1
+    pages: int = 0
+    first_total: int | None = None
+    last_total: int | None = None
+
+
+Told = Callable[[str, PullBook], None]
+"""Told of each page: the collection, and its book so far."""
+
+
+class Puller:
+    """Pulls the collections of one source, one after the other."""
+
+    def __init__(self, spec: Spec, hub: Hub, fetcher: Fetcher, run: Run, told: Told = lambda name, book: None) -> None:
+        self.spec, self.hub, self.fetcher, self.run, self.told = spec, hub, fetcher, run, told
+
+    def routes(self, name: str) -> dict[Purpose, Route]:
+        purposes: tuple[Purpose, ...] = ("full", "changed")
+        return {purpose: self.spec.route(name, purpose, self.fetcher.settings.values) for purpose in purposes}
+
+    def first_step(self, name: str, state: CollectionState) -> Step | None:
+        prints = {purpose: route.fingerprint for purpose, route in self.routes(name).items()}
+        return next_step(name, self.spec.collections[name], state, prints, self.run, [])
+
+    def pull(self, name: str, state: CollectionState, book: PullBook) -> None:
+        """Everything that is due for a collection. Raises RunError; the book holds what was received all the same."""
+        routes, begun = self.routes(name), list[Step]()
+        prints = {purpose: route.fingerprint for purpose, route in routes.items()}
+        while step := next_step(name, self.spec.collections[name], state, prints, self.run, begun):
+            begun.append(step)
+            book.reasons.append(f"{step.purpose}: {step.reason}")
+            chain = _Chain(self, step, routes[step.purpose], state, book)
+            chain.walk()
+            state = chain.state
+
+
+class _Chain:
+    """One step being carried out."""
+
+    def __init__(self, puller: Puller, step: Step, route: Route, state: CollectionState, book: PullBook) -> None:
+        self.hub, self.fetcher, self.told = puller.hub, puller.fetcher, puller.told
+        self.step, self.route, self.state, self.book = step, route, state, book
+        self.base = state
+        self.collection: Collection = puller.spec.collections[step.collection]
+        self.until = step.until
+        self.walked = msgspec.convert(step.state, Walked) if step.state else Walked()
+        self.next: Request | None = Request.from_json(step.next) if step.next else None
+        self.name = step.first_name
+        self.buffer = _Buffer(puller.fetcher.clock.monotonic())
+        self.values = _Values(self.collection)
+
+    def walk(self) -> None:
+        """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
+        request = self.next or self._first()
+        try:
+            while True:
+                page = self.fetcher.send(request)
+                listing = self._read(page)
+                outcome = self._after(page, listing)
+                self._take(page, listing)
+                if isinstance(outcome, End):
+                    verdict = self._graded(outcome)
+                    if isinstance(verdict, Ended):
+                        self.book.stop, self.book.proof = verdict.reason, _weakest(self.book.proof, verdict.proof)
+                        self._close(verdict)
+                        return
+                    self.book.reasons.append(f"read again: {verdict.why}")
+                    self.walked = Walked(reading=2)
+                    request = self._first()
+                else:
+                    self.walked.walk, request = dict(outcome[0]), outcome[1]
+                    request = replace(request, params=self.fetcher.settings.mask(request.params))
+                self.next = request
+                if self.buffer.is_full(self.fetcher.clock.monotonic()):
+                    self._close()
+        except BaseException:
+            if self.buffer.pages and self.next is not None:
+                self._close()
+            raise
+
+    def _first(self) -> Request:
+        request = self.route.request
+        cursor = self.collection.cursor
+        if self.step.purpose == "changed" and cursor and cursor.param:
+            if self.step.since is not None:
+                request = request.with_params({cursor.param: cursor.bound(self.step.since)})
+            elif cursor.start is not None:
+                request = request.with_params({cursor.param: cursor.start.render(self.fetcher.settings.values)})
+        state, request = self.route.paginate.first(request)
+        self.walked.walk = dict(state)
+        return request
+
+    def _read(self, page: Page) -> Listing:
+        """The page as a list. Raises PageError where it is none: it is never read as if it were empty."""
+        try:
+            records, envelope = cut(page.body, self.route.records)
+        except (NotJson, NoRecords) as error:
+            kind = page.headers.get("content-type", "no content type")
+            note = f" ({kind}, {len(page.body):,} bytes)" if isinstance(error, NotJson) else ""
+            raise PageError(f"{self._place(page)}: the answer {error}{note}; correct `records`, or the path") from None
+        return Listing(page.request, records, envelope, lambda name: self.values.of(name, records))
+
+    def _after(self, page: Page, listing: Listing) -> Any:
+        try:
+            total = self.route.paginate.total_of(listing)
+            outcome = self.route.paginate.after(self.walked.walk, listing)
+        except Incomplete as error:
+            raise Incomplete(f"{self._place(page)}: {error}") from None
+        except PageError as error:
+            raise PageError(f"{self._place(page)}: the answer {error}") from None
+        if self.walked.pages == 0:
+            self.walked.first_total = total
+        self.walked.last_total = total
+        return outcome
+
+    def _take(self, page: Page, listing: Listing) -> None:
+        if self.step.is_new and self.walked.reading == 1 and self.walked.pages == 0 and self.collection.cursor:
+            self.until = self.collection.cursor.window_end(page.headers, page.seconds)
+        self.walked.pages += 1
+        self.buffer.add(page, listing, self.fetcher)
+        book = self.book
+        book.requests += page.requests
+        book.pages += 1
+        book.bytes += len(page.body)
+        book.received += len(listing.records)
+        if self.walked.pages == 1 or not self.route.paginate.stable:
+            book.api_total = self.walked.last_total
+        self.told(self.step.collection, book)
+
+    def _close(self, ended: Ended | None = None) -> None:
+        """Make what was received durable."""
+        buffer = self.buffer
+        head = Head(
+            collection=self.step.collection,
+            name=self.name,
+            chain=self.step.chain,
+            purpose=self.step.purpose,
+            began=self.step.began,
+            since=self.step.since,
+            until=self.until,
+            route=self.route.fingerprint,
+            pages=len(buffer.pages),
+            requests=buffer.requests,
+            bytes=buffer.bytes,
+            records=len(buffer.records),
+            longest=max(map(len, buffer.records), default=0),
+            raw_bytes=buffer.raw_bytes,
+            api_total=self.walked.last_total,
+            next=None if ended else self.next and self.next.as_json(),
+            state={} if ended else asdict(self.walked),
+            ended=ended,
+        )
+        stored = self.hub.append(head, buffer.records, buffer.pages)
+        self.state = fold(self.state, stored)
+        self.name = segment_name(self.step.leg, stored.number + 1)
+        self.buffer = _Buffer(self.fetcher.clock.monotonic())
+
+    def _graded(self, end: End) -> Ended | ReadAgain:
+        """What a chain's end proves; a list whose pages can shift is checked against its keys."""
+        if self.route.paginate.stable or (self.walked.pages == 1 and self.walked.reading == 1):
+            return snapshot(end.reason)
+        self._close()
+        heads = self._heads()
+        readings = {1: list[str](), 2: list[str]()}
+        for head in heads:
+            readings[int(head.state.get("reading", 1))].append(head.name)
+        name, walked = self.step.collection, self.walked
+        with Stage(self.hub) as stage:
+            keys, distinct = stage.count_keys(name, self.collection, readings[walked.reading])
+            reading = Reading(walked.pages, keys, distinct, walked.first_total, walked.last_total, 0)
+            if walked.reading == 2:
+                _, both = stage.count_keys(name, self.collection, readings[1] + readings[2])
+                return grade_again(end.reason, reading, both)
+            if self.step.purpose == "full":
+                held = self._held(exclude={head.name for head in heads})
+                missing = stage.count_missing(name, self.collection, held, readings[1])
+                reading = replace(reading, missing=missing)
+        return grade(end.reason, reading)
+
+    def _heads(self) -> list[Head]:
+        since = run_of(self.step.chain)
+        names = [name for name in self.hub.segments(self.step.collection) if run_of(name) >= since]
+        return [head for head in (self.hub.head(self.step.collection, name) for name in names) if head.chain == self.step.chain]
+
+    def _held(self, exclude: set[str]) -> list[str]:
+        """The segments whose keys were alive when the pass began: since the last pass that proved what was gone."""
+        last = max((one.run for one in self.base.passes if one.gone), default=0)
+        names = self.hub.segments(self.step.collection)
+        return [name for name in names if run_of(name) >= last and name not in exclude]
+
+    def _place(self, page: Page) -> str:
+        return f"{self.step.collection}, page {self.walked.pages + 1}, status {page.status}, {self.fetcher.shown(page.request)}"
+
+
+@dataclass
+class _Buffer:
+    """What was received and is not yet durable."""
+
+    opened: float
+    records: list[bytes] = field(default_factory=list)
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    raw_bytes: int = 0
+    bytes: int = 0
+    requests: int = 0
+
+    def add(self, page: Page, listing: Listing, fetcher: Fetcher) -> None:
+        self.records += listing.records
+        self.raw_bytes += sum(map(len, listing.records))
+        self.bytes += len(page.body)
+        self.requests += page.requests
+        stored = replace(page.request, params=fetcher.settings.mask(page.request.params))
+        envelope = fetcher.settings.hide(msgspec.json.encode(listing.envelope).decode())
+        self.pages.append(
+            {
+                "request": stored.as_json(),
+                "status": page.status,
+                "headers": dict(page.headers),
+                "records": len(listing.records),
+                "envelope": msgspec.Raw(envelope.encode()),
+            }
+        )
+
+    def is_full(self, now: float) -> bool:
+        return self.raw_bytes >= SEGMENT_BYTES or now - self.opened >= SEGMENT_SECONDS
+
+
+class _Values:
+    """The values of properties, as exact canonical text, for paginators: read from the raw records."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection = collection
+        self._readers: dict[str, Callable[[bytes], Sequence[str | None]]] = {}
+
+    def of(self, name: str, records: Sequence[bytes]) -> list[str | None]:
+        prop = self.collection.properties[name]
+        if name not in self._readers:
+            self._readers[name] = reader(prop.paths(name))
+        read, kind = self._readers[name], prop.column_type
+        texts: list[str | None] = []
+        for record in records:
+            raw = prop.pick(read(record))
+            try:
+                texts.append(None if raw is None else kind.convert(raw))
+            except Reject:
+                texts.append(None)
+        return texts
+
+
+def _weakest(one: Proof | None, other: Proof) -> Proof:
+    order: tuple[Proof, ...] = ("open", "checked", "proven")
+    return other if one is None else min(one, other, key=order.index)
+
+
+def describe(error: SyncerError) -> tuple[str, str]:
+    """A collection's status and sentence after an error."""
+    return ("incomplete" if isinstance(error, Incomplete) else "failed"), str(error)
+

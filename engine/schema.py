@@ -1,0 +1,217 @@
+"""The spec's types as JSON Schema, and validated mappings as the spec's types. Pure.
+
+Both walks read the same declarations (`engine/spec.py` and the kinds), so they cannot disagree. A family of kinds becomes an
+`enum` with one `if`/`then` a kind, never `oneOf`: so that a mistake is told by the right kind's own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from .fields import Doc, Scalar
+from .kinds import Kind
+from .spec import Spec
+from .template import Template
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+SHORTHANDS: dict[str, str] = {"Property": "type"}
+"""Classes that may be written as one text, and the field that the text stands for: `subject: string`."""
+
+At = tuple[str | int, ...]
+
+
+def spec_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec file (draft 2020-12)."""
+    definitions: dict[str, Any] = {}
+    root = _class_schema(Spec, definitions)
+    return {
+        "$schema": DIALECT,
+        "$id": "spec.schema.json",
+        "title": "A syncer spec",
+        **root,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+@dataclass
+class Notes:
+    """What the walk from a mapping to the types found on its way: mistakes, and the templates with their places."""
+
+    mistakes: list[tuple[At, str]] = field(default_factory=list)
+    templates: list[tuple[At, Template]] = field(default_factory=list)
+
+
+class Broken(Exception):
+    """This part of the mapping cannot become its type; why is in the notes, or was told by the JSON Schema."""
+
+
+def build(hint: Any, value: Any, at: At, notes: Notes) -> Any:
+    """The typed value of a mapping, its defaults filled in. Raises Broken; members of a mapping that break are left out."""
+    hint = _bare(hint)
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return build(next(arm for arm in get_args(hint) if arm is not NoneType), value, at, notes)
+    if origin is Literal:
+        return _checked(value, value in get_args(hint))
+    if origin is tuple:
+        listed = value if isinstance(value, list) else [value]
+        return tuple(build(get_args(hint)[0], item, (*at, place), notes) for place, item in enumerate(listed))
+    if origin is not None and issubclass(origin, Mapping):
+        return _build_mapping(get_args(hint)[1], _checked(value, isinstance(value, dict)), at, notes)
+    if issubclass(hint, Scalar):
+        return _build_scalar(hint, value, at, notes)
+    if is_dataclass(hint):
+        return _build_class(hint, value, at, notes)
+    return _checked(value, isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
+
+
+def field_word(declared: Field[Any]) -> str:
+    """A field's word in the spec: its name, unless the name is taken in Python."""
+    return str(declared.metadata.get("word", declared.name))
+
+
+def docs_of(cls: type) -> dict[str, Doc]:
+    """What each field of a class means, by its word in the spec."""
+    hints = get_type_hints(cls, include_extras=True)
+    found = {}
+    for declared in fields(cls):
+        notes = get_args(hints[declared.name])[1:] if get_origin(hints[declared.name]) is Annotated else ()
+        found[field_word(declared)] = next((note for note in notes if isinstance(note, Doc)), Doc(""))
+    return found
+
+
+def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    hint = _bare(hint)
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return _schema(next(arm for arm in get_args(hint) if arm is not NoneType), definitions)
+    if origin is Literal:
+        return {"enum": list(get_args(hint))}
+    if origin is tuple:
+        return _list_schema(_schema(get_args(hint)[0], definitions))
+    if origin is not None and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": _schema(get_args(hint)[1], definitions)}
+    if issubclass(hint, Scalar):
+        doc = (hint.__doc__ or "").split("\n\n")[0]
+        return {**hint.schema, "description": " ".join(doc.split())}
+    if is_dataclass(hint):
+        if hint.__name__ not in definitions:
+            definitions[hint.__name__] = {}
+            definitions[hint.__name__] = _class_schema(hint, definitions)
+        return {"$ref": f"#/$defs/{hint.__name__}"}
+    return {"type": {str: "string", int: "integer", float: "number", bool: "boolean"}[hint]}
+
+
+def _list_schema(item: dict[str, Any]) -> dict[str, Any]:
+    """Several, or, of what is written as one word, just one."""
+    kinds = item.get("type")
+    if kinds is None or "$ref" in item:
+        return {"type": "array", "items": item}
+    listed = [kinds] if isinstance(kinds, str) else list(kinds)
+    only_one = {name: rule for name, rule in item.items() if name == "pattern"}
+    return {"type": [*listed, "array"], "items": item, **only_one}
+
+
+def _class_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+    if issubclass(cls, Kind) and not cls.name:
+        return _family_schema(cls, definitions)
+    schema = {"description": _summary(cls), **_members_schema(cls, definitions)}
+    if short := SHORTHANDS.get(cls.__name__):
+        text = dict(schema["properties"][short])
+        return {"type": ["string", "object"], "if": {"type": "string"}, "then": text, "else": schema}
+    return schema
+
+
+def _family_schema(family: type[Kind], definitions: dict[str, Any]) -> dict[str, Any]:
+    rules = []
+    for name, alternative in sorted(family.alternatives.items()):
+        then = {"description": _summary(alternative), **_members_schema(alternative, definitions)}
+        then["properties"] = {"kind": {"const": name}, **then["properties"]}
+        rules.append({"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]}, "then": then})
+    return {
+        "description": _summary(family),
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": {"enum": sorted(family.alternatives)}},
+        "allOf": rules,
+    }
+
+
+def _members_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+    hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
+    members = {}
+    for declared in fields(cls):
+        word = field_word(declared)
+        members[word] = {**_schema(hints[declared.name], definitions), **(docs[word].limits or {}), "description": docs[word].text}
+    needed = [field_word(one) for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING]
+    return {"type": "object", "properties": members, "required": needed, "additionalProperties": False}
+
+
+def _build_mapping(hint: Any, value: dict[str, Any], at: At, notes: Notes) -> dict[str, Any]:
+    built = {}
+    for name, member in value.items():
+        try:
+            built[name] = build(hint, member, (*at, name), notes)
+        except Broken:
+            continue
+    return built
+
+
+def _build_scalar(cls: type[Scalar], value: Any, at: At, notes: Notes) -> Scalar:
+    _checked(value, isinstance(value, (str, int)) and not isinstance(value, bool))
+    try:
+        scalar = cls.parse(value)
+    except (ValueError, TypeError, IndexError) as error:
+        if isinstance(value, str):
+            notes.mistakes.append((at, str(error)))
+        raise Broken from error
+    if isinstance(scalar, Template):
+        notes.templates.append((at, scalar))
+    return scalar
+
+
+def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
+    if isinstance(value, str) and cls.__name__ in SHORTHANDS:
+        value = {SHORTHANDS[cls.__name__]: value}
+    value = dict(_checked(value, isinstance(value, dict)))
+    if issubclass(cls, Kind) and not cls.name:
+        chosen = value.pop("kind", None)
+        if not isinstance(chosen, str) or chosen not in cls.alternatives:
+            raise Broken
+        cls = cls.alternatives[chosen]
+    elif issubclass(cls, Kind):
+        value.pop("kind", None)
+    hints = get_type_hints(cls, include_extras=True)
+    arguments, broken = {}, False
+    for declared in fields(cls):
+        word = field_word(declared)
+        if word not in value:
+            broken |= declared.default is MISSING and declared.default_factory is MISSING
+            continue
+        try:
+            arguments[declared.name] = build(hints[declared.name], value.pop(word), (*at, word), notes)
+        except Broken:
+            broken = True
+    if broken:
+        raise Broken
+    return cls(**arguments)
+
+
+def _checked(value: Any, right: bool) -> Any:
+    if not right:
+        raise Broken
+    return value
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _summary(cls: type) -> str:
+    return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+
+

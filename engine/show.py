@@ -1,0 +1,153 @@
+"""What a run does and did, for people: progress while it goes, the ledger when it is done. I/O: writes to stderr only.
+
+On a terminal a line a collection that moves; elsewhere a plain line for each thing that ended.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .pull import PullBook
+from .run import Observer, Outcome, Summary
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_COLUMNS = {
+    "requests": "requests", "received": "received", "read": "read", "inserted": "inserted", "updated": "updated",
+    "unchanged": "unchanged", "duplicates": "duplicates", "rejected": "rejected", "deleted": "deleted", "proof": "proof", "stop": "stop",
+}  # fmt: skip
+
+
+@contextmanager
+def progress() -> Iterator[Observer]:
+    """An observer that shows what it sees, as the terminal allows."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<14}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:>8}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield Bars(bars)
+
+
+class Lines(Observer):
+    """Plain lines, for logs."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def planned(self, steps: Sequence[tuple[str, str]]) -> None:
+        for name, reason in steps:
+            self._say(f"{name}: {reason}")
+
+    def waiting(self, seconds: float, why: str) -> None:
+        if seconds >= 1:
+            self._say(f"waits {seconds:.0f} s: {why}")
+
+    def ended(self, name: str, outcome: Outcome) -> None:
+        if outcome.load is not None:
+            book = outcome.load
+            wrote = f"{book.inserted:,} inserted, {book.updated:,} updated, {book.deleted:,} deleted"
+            self._say(f"{name}: loaded, {book.read:,} read, {wrote}")
+        elif outcome.pull is not None:
+            pulled = outcome.pull
+            end = pulled.stop if outcome.status == "complete" else outcome.status
+            self._say(f"{name}: pulled, {pulled.requests:,} requests, {pulled.received:,} records, {end or 'nothing was due'}")
+
+    def _say(self, line: str) -> None:
+        print(f"{time.monotonic() - self._began:7.1f}s  {line}", file=sys.stderr, flush=True)
+
+
+class Bars(Observer):
+    """A moving line for each collection."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+        self._current: str | None = None
+
+    def planned(self, steps: Sequence[tuple[str, str]]) -> None:
+        for name, reason in steps:
+            self._tasks[name] = self._bars.add_task(name, total=None, rate="", note=reason, start=False)
+
+    def pulled(self, name: str, book: PullBook) -> None:
+        if name != self._current:
+            self._current, self._began[name] = name, time.monotonic()
+            self._bars.start_task(self._task(name))
+        rate = book.received / max(time.monotonic() - self._began[name], 0.001)
+        note = f"{book.pages:,} pages"
+        self._bars.update(self._task(name), completed=book.received, total=book.api_total, rate=f"{rate:,.0f}/s", note=note)
+
+    def waiting(self, seconds: float, why: str) -> None:
+        if self._current and seconds >= 1:
+            self._bars.update(self._task(self._current), note=f"waits {seconds:.0f} s: {why}")
+
+    def ended(self, name: str, outcome: Outcome) -> None:
+        if outcome.status != "complete":
+            note = outcome.status
+        elif outcome.load is None:
+            note = "in the hub"
+        else:
+            note = f"loaded: {outcome.load.inserted:,} new, {outcome.load.updated:,} changed, {outcome.load.deleted:,} deleted"
+        self._bars.update(self._task(name), note=note)
+
+    def _task(self, name: str) -> TaskID:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=None, rate="", note="")
+        return self._tasks[name]
+
+
+def summary_lines(label: str, summary: Summary) -> list[str]:
+    """The ledger of a run, as a table; then what is wrong, a sentence each."""
+    books = {name: outcome.book() for name, outcome in summary.collections.items()}
+    shown = [word for word in _COLUMNS if any(book[word] is not None for book in books.values())]
+    rows = [["", *shown]] + [[name, *(_cell(book[word]) for word in shown)] for name, book in books.items()]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = [_line(row, widths) for row in rows]
+    run = f"run {summary.run}" if summary.run is not None else "load"
+    lines.append(f"{label}, {run}: {summary.status}")
+    for name, outcome in summary.collections.items():
+        lines += [f"{name}: {sentence}" for sentence in [*outcome.errors, *outcome.notes]]
+        if outcome.load and (outcome.load.rejected or outcome.load.rejected_values):
+            lines.append(f"{name}: some values do not fit their types; see the table _syncer_rejects")
+        if outcome.pull and outcome.pull.proof == "open":
+            lines.append(f"{name}: nothing to check the pages against (proof: open), so no record was taken for gone")
+    return lines + summary.notes
+
+
+def status_lines(status: Mapping[str, Any]) -> list[str]:
+    """What a hub holds, as a table."""
+    if status["id"] is None:
+        return [f"{status['hub']}: nothing was pulled yet"]
+    lines = [f"hub {status['hub']} ({status['id']}), filled from {status['origin']}, {status['runs']} runs"]
+    words = ("records", "segments", "passes", "last_pass", "changes_since")
+    rows = [["", *(word.replace("_", " ") for word in words), "open"]]
+    for name, found in status["collections"].items():
+        unfinished = ", ".join(f"{purpose} after {after}" for purpose, after in found["open"].items())
+        rows.append([name, *(_cell(found[word]) for word in words), unfinished or "-"])
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return lines + [_line(row, widths) for row in rows]
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = zip(row, widths, strict=True)
+    return (first[0].ljust(first[1]) + "".join("  " + cell.rjust(width) for cell, width in rest)).rstrip()

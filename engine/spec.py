@@ -1,0 +1,170 @@
+"""The spec's types: the single source of the parser, of schemas/spec.schema.json and of the reference. Pure.
+
+A spec holds the names of secrets, never secrets. It is frozen; what a run finds out lives in other types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Annotated, ClassVar, Literal
+
+from .auth import Auth, NoAuth
+from .budget import Budget
+from .columns import Property
+from .exchange import Request
+from .fields import Doc, Duration, Path, Scalar
+from .paginate import Paginator, Single
+from .retry import Retry
+from .template import Template
+from .window import Cursor
+
+ADDED_COLUMNS = ("_synced_at", "_deleted_at", "_segment")
+
+Purpose = Literal["full", "changed"]
+
+
+@dataclass(frozen=True)
+class Name(Scalar):
+    """A name that may become a schema or a table: letters, digits and underscores, not starting with a digit."""
+
+    schema: ClassVar[Mapping[str, str]] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"}
+    text: str
+
+    @classmethod
+    def parse(cls, text: object) -> Name:
+        return cls(str(text))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Something that differs from user to user: given on the command line, in the environment or in a .env file."""
+
+    type: Annotated[Literal["string", "integer", "boolean"], Doc("what it is")] = "string"
+    description: Annotated[str | None, Doc("what it is for, and where to find it")] = None
+    default: Annotated[Template | None, Doc("what holds where it is not given; may use other settings")] = None
+    required: Annotated[bool, Doc("must be given, even if nothing that is used needs it")] = False
+    pattern: Annotated[str | None, Doc("a regular expression that the whole value matches")] = None
+    secret: Annotated[bool, Doc("never shown, logged or stored")] = False
+    account: Annotated[bool, Doc("tells one account from another: a hub filled from one refuses the other")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """How the API is reached, and what its collections have in common."""
+
+    base_url: Annotated[Template, Doc("what every path is appended to")]
+    headers: Annotated[Mapping[str, Template], Doc("sent with every request")] = field(default_factory=dict)
+    auth: Annotated[Auth, Doc("how requests prove who asks")] = field(default_factory=NoAuth)
+    budgets: Annotated[tuple[Budget, ...], Doc("how many requests are allowed; all hold at once")] = ()
+    retry: Annotated[Retry, Doc("when a request that failed is sent again")] = field(default_factory=Retry)
+    params: Annotated[Mapping[str, Template], Doc("query parameters of every request")] = field(default_factory=dict)
+    records: Annotated[Path | None, Doc("the path in an answer of the list of records (default: the answer is the list)")] = None
+    paginate: Annotated[Paginator, Doc("how a list goes on (default: it comes in one answer)")] = field(default_factory=Single)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """Where one way of reading a collection differs from the collection's own."""
+
+    path: Annotated[Template | None, Doc("another path")] = None
+    params: Annotated[Mapping[str, Template], Doc("further query parameters, or other values for some")] = field(default_factory=dict)
+    records: Annotated[Path | None, Doc("another path of the list of records")] = None
+    paginate: Annotated[Paginator | None, Doc("another way on")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full(Walk):
+    """A complete pass: everything there is. It finds what no cursor shows, and proves what is gone."""
+
+    every: Annotated[Duration | None, Doc("how often; the first run makes one, and where changes cannot be asked for, every run")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed(Walk):
+    """What changed since the last time: asked for by the cursor's parameter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """One kind of records: a list of the API, and a table of the warehouse."""
+
+    description: Annotated[str | None, Doc("what the records are; the warehouse shows it as the table's comment")] = None
+    path: Annotated[Template | None, Doc("appended to the base URL (default: the collection's name)")] = None
+    params: Annotated[Mapping[str, Template], Doc("query parameters, besides the API's")] = field(default_factory=dict)
+    records: Annotated[Path | None, Doc("the path of the list of records, if not the API's")] = None
+    paginate: Annotated[Paginator | None, Doc("how the list goes on, if not as the API's others")] = None
+    key: Annotated[tuple[str, ...], Doc("the property, or properties, that tell one record from another", {"minItems": 1})]
+    cursor: Annotated[Cursor | None, Doc("the property that moves when a record changes")] = None
+    full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)
+    changed: Annotated[Changed | None, Doc("how changes are asked for, where that differs from a complete pass")] = None
+    properties: Annotated[Mapping[str, Property], Doc("the columns of the table, in order", {"minProperties": 1})]
+
+    @property
+    def can_ask_changes(self) -> bool:
+        return self.cursor is not None and self.cursor.param is not None
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way of reading a collection, with every default filled in: what `plan` makes requests from."""
+
+    request: Request
+    records: Path | None
+    paginate: Paginator
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a stored next request of this way must not be used any more."""
+        return _hash([self.request.as_json(), self.records and self.records.text, repr(self.paginate)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One API: how it is reached, and what its collections are."""
+
+    syncer: Annotated[Literal[1], Doc("the version of the spec language")]
+    name: Annotated[Name, Doc("names the source: its folder in the hub, its schema in the warehouse, its settings in the environment")]
+    title: Annotated[str | None, Doc("the API's name for people")] = None
+    description: Annotated[str | None, Doc("what it holds, and what a reader should know")] = None
+    settings: Annotated[Mapping[str, Setting], Doc("what differs from user to user")] = field(default_factory=dict)
+    api: Annotated[Api, Doc("how the API is reached")]
+    collections: Annotated[Mapping[str, Collection], Doc("the lists to read: one table each", {"minProperties": 1})]
+
+    file: ClassVar[str] = ""
+
+    @property
+    def label(self) -> str:
+        return self.title or self.name.text
+
+    def route(self, name: str, purpose: Purpose, settings: Mapping[str, str]) -> Route:
+        """How a collection is read for a purpose: the purpose's own words over the collection's over the API's."""
+        collection = self.collections[name]
+        walk: Walk = collection.full if purpose == "full" else collection.changed or Changed()
+        path = (walk.path or collection.path or Template(name)).render(settings)
+        params = {**self.api.params, **collection.params, **walk.params}
+        request = Request.to(
+            self.api.base_url.render(settings).rstrip("/") + "/" + path.lstrip("/"),
+            {key: value.render(settings) for key, value in params.items()},
+            {key: value.render(settings) for key, value in self.api.headers.items()},
+        )
+        return Route(
+            request,
+            walk.records or collection.records or self.api.records,
+            walk.paginate or collection.paginate or self.api.paginate,
+        )
+
+
+def property_fingerprints(collection: Collection) -> dict[str, str]:
+    """A fingerprint for each property, and for what orders and tells records apart: what a load compares to fill what is new."""
+    prints = {name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match)]) for name, prop in collection.properties.items()}
+    return prints | {"": _hash([collection.key, collection.cursor.property if collection.cursor else None])}
+
+
+def _hash(value: object) -> str:
+    return sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]

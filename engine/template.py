@@ -1,0 +1,91 @@
+"""Templates: text with `{{ settings.name }}` in it. The only importer of jinja2. Pure.
+
+They make requests (base URL, path, params, headers, auth) and defaults of settings, never records. They are sandboxed, know
+`settings` and nothing else, and an unknown name is a mistake of the spec, found when the spec is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .errors import UsageError
+from .fields import Scalar
+
+if TYPE_CHECKING:
+    from jinja2.nodes import Node
+    from jinja2.sandbox import SandboxedEnvironment
+
+
+class MissingSetting(UsageError):
+    """A template needs a setting that was not given; `names` holds which."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        super().__init__(", ".join(names))
+
+
+@dataclass(frozen=True)
+class Template(Scalar):
+    """Text, with settings in it where they are named: `{{ settings.site }}`."""
+
+    text: str
+    schema: ClassVar[Mapping[str, Any]] = {"type": ["string", "integer"]}
+
+    @classmethod
+    def parse(cls, text: Any) -> Template:
+        template = cls(str(text))
+        template.settings  # noqa: B018 - its mistakes are found now
+        return template
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """The names of the settings it uses. Raises ValueError for any other name, or a mistake of its syntax."""
+        return _settings(self.text)
+
+    def render(self, settings: Mapping[str, str]) -> str:
+        """The text with the settings filled in. Raises MissingSetting with every name that has no value."""
+        if missing := sorted(self.settings - settings.keys()):
+            raise MissingSetting(*missing)
+        if "{" not in self.text:
+            return self.text
+        return _environment().from_string(self.text).render(settings=dict(settings))
+
+
+@cache
+def _environment() -> SandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+@cache
+def _settings(text: str) -> frozenset[str]:
+    if "{" not in text:
+        return frozenset()
+    from jinja2 import TemplateError, meta
+    from jinja2.nodes import Getattr, Getitem, Name
+
+    try:
+        tree = _environment().parse(text)
+    except TemplateError as error:
+        raise ValueError(f"is not a template ({error}); write a setting as {{{{ settings.name }}}}") from None
+    if unknown := sorted(meta.find_undeclared_variables(tree) - {"settings"}):
+        raise ValueError(f"uses {unknown[0]!r}, which no template knows; write {{{{ settings.{unknown[0]} }}}}")
+    found: set[str] = set()
+    for node in tree.find_all((Getattr, Getitem)):
+        if isinstance(node.node, Name) and node.node.name == "settings":
+            found.add(_member(node))
+    if len(found) == 0 and any(name.name == "settings" for name in tree.find_all(Name)):
+        raise ValueError("uses `settings` as a whole; name one: {{ settings.name }}")
+    return frozenset(found)
+
+
+def _member(node: Node) -> str:
+    name = getattr(node, "attr", None) or getattr(getattr(node, "arg", None), "value", None)
+    if not isinstance(name, str):
+        raise ValueError("looks a setting up by a computed name; write it out: {{ settings.name }}")
+    return name

@@ -1,0 +1,44 @@
+"""From which instant changes are asked for, and until when an answer is complete. Pure.
+
+A window starts where the unbroken run of closed windows before it ended, never at the highest value seen: a value that
+was written while we read, or by a clock that runs ahead, must not hide what comes after it. It ends at the API's own time of
+the first answer, less what that answer took, less the declared lag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from . import times
+from .fields import Doc, Duration
+from .template import Template
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """The property that moves when a record changes: it orders a record's versions, and asks for what changed."""
+
+    property: Annotated[str, Doc("the property; of two versions of a record, the higher is the newer")]
+    param: Annotated[str | None, Doc("the parameter that asks for what changed since (default: the API cannot be asked)")] = None
+    format: Annotated[str, Doc("how the instant is written there: iso, epoch_s, epoch_ms, epoch_us or a strftime pattern")] = "iso"
+    lag: Annotated[Duration, Doc("how late a change may become visible in the API's answers")] = Duration(60)
+    inclusive: Annotated[bool, Doc("whether a record that changed at exactly the instant is returned")] = True
+    start: Annotated[Template | None, Doc("where changes are asked from when nothing was received yet")] = None
+
+    def bound(self, since: int) -> str:
+        """The parameter's value for changes since an instant; one unit earlier where the API leaves out its bound."""
+        if not self.inclusive:
+            since -= 1 if self.format in ("iso",) else times.UNITS.get(self.format, times.SECOND)
+        return times.write(since, self.format)
+
+    def window_end(self, headers: Mapping[str, str], seconds: float) -> int | None:
+        """Until when a chain's answers are complete, from the headers of its first answer and the time it took.
+
+        None where the API does not tell its time: then changes cannot be asked for from there.
+        """
+        date = times.http_date(headers.get("date"))
+        if date is None:
+            return None
+        return times.floor(date - int((seconds + self.lag.seconds) * times.SECOND), self.format)

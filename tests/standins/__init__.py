@@ -1,0 +1,1 @@
+"""Stand-ins for the services that the tests and the demo talk to."""

@@ -1,0 +1,36 @@
+"""What several tests need: a listing made by hand, and a walk over an API that lives in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rest_syncer.engine.exchange import Listing, Request
+from rest_syncer.engine.paginate import End, Paginator
+
+URL = "https://api.example.com/items"
+
+
+def listing(rows: Sequence[Any] = (), envelope: Any = None, request: Request | None = None) -> Listing:
+    """A page of these rows, with this around them; properties are read as their exact text, as `pull` does."""
+
+    def values(name: str) -> list[str | None]:
+        return [None if row.get(name) is None else str(row[name]) for row in rows]
+
+    return Listing(request or Request(URL), [json.dumps(row).encode() for row in rows], envelope, values)
+
+
+def walk(paginate: Paginator, answer: Callable[[Mapping[str, str]], Listing], most: int = 200) -> tuple[list[Any], str]:
+    """All rows of an in-memory API, and why the walk ended; `answer` gets a request's parameters. State is stored on its way, as JSON."""
+    rows: list[Any] = []
+    state, request = paginate.first(Request(URL))
+    for _ in range(most):
+        page = answer(dict(request.params))
+        page = Listing(request, page.records, page.envelope, page.values)
+        rows += [json.loads(record) for record in page.records]
+        outcome = paginate.after(json.loads(json.dumps(state)), page)
+        if isinstance(outcome, End):
+            return rows, outcome.reason
+        state, request = outcome
+    raise AssertionError(f"no end after {most} pages")

@@ -1,0 +1,96 @@
+"""Templates know the settings and nothing else; their mistakes are found when the spec is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from rest_syncer.engine.errors import UsageError
+from rest_syncer.engine.template import MissingSetting, Template
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "expected"),
+    [
+        pytest.param("plain", {}, "plain", id="no-template"),
+        pytest.param("https://{{ settings.site }}.desk.com", {"site": "acme"}, "https://acme.desk.com", id="a-setting"),
+        pytest.param("{{ settings['site'] }}", {"site": "acme"}, "acme", id="in-brackets"),
+        pytest.param("{{ settings.a }}{{ settings.b }}", {"a": "1", "b": "2"}, "12", id="two"),
+        pytest.param("{{ settings.site | upper }}", {"site": "acme"}, "ACME", id="filter"),
+        pytest.param("{% if settings.eu == 'true' %}eu{% else %}us{% endif %}", {"eu": "true"}, "eu", id="condition"),
+        pytest.param("{{ settings.q }}", {"q": "<a&b>{{ 1 }}"}, "<a&b>{{ 1 }}", id="values-are-neither-escaped-nor-rendered"),
+        pytest.param("{{ settings.a }}\n", {"a": "x"}, "x\n", id="a-last-newline-stays"),
+        pytest.param("a{b}", {}, "a{b}", id="single-braces-are-text"),
+    ],
+)
+def test_a_template_renders_to_this(text: str, settings: dict[str, str], expected: str) -> None:
+    assert Template.parse(text).render(settings) == expected
+
+
+def test_a_number_stands_for_its_text() -> None:
+    assert Template.parse(50) == Template("50")
+
+
+@pytest.mark.parametrize("name", ["keys", "items", "values", "get", "copy", "update", "pop"])
+def test_a_setting_may_be_named_like_a_method_of_a_mapping(name: str) -> None:
+    assert Template.parse(f"{{{{ settings.{name} }}}}").render({name: "mine"}) == "mine"
+
+
+def test_the_settings_that_a_template_uses_are_known_before_it_is_rendered() -> None:
+    assert Template.parse("{{ settings.a }}/{% if settings['b'] %}{{ settings.c | lower }}{% endif %}").settings == {"a", "b", "c"}
+
+
+def test_every_missing_setting_is_named_at_once() -> None:
+    with pytest.raises(MissingSetting) as caught:
+        Template.parse("{{ settings.b }}{{ settings.a }}{{ settings.here }}").render({"here": "x"})
+    assert caught.value.names == ("a", "b")
+    assert isinstance(caught.value, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("{{ site }}", "uses 'site', which no template knows; write {{ settings.site }}", id="bare-name"),
+        pytest.param("{{ record.id }}", "uses 'record', which no template knows; write {{ settings.record }}", id="other-object"),
+        pytest.param("{{ settings }}", "uses `settings` as a whole; name one: {{ settings.name }}", id="all-settings"),
+        pytest.param("{{ settings }}{{ settings.a }}", "uses `settings` as a whole; name one: {{ settings.name }}", id="all-settings-beside-one"),
+        pytest.param("{% set s = settings %}{{ s.a }}{{ settings.a }}", "uses `settings` as a whole; name one: {{ settings.name }}", id="all-settings-renamed"),
+        pytest.param("{{ settings[settings.a] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="computed-name"),
+        pytest.param("{{ settings[0] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="number-for-a-name"),
+        pytest.param("{{ settings.a", "is not a template (unexpected end of template, expected 'end of print statement'.); write a setting as {{ settings.name }}", id="broken"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_when_the_template_is_read(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Template.parse(text)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{{ settings.a | nosuch }}", id="unknown-filter"),
+        pytest.param("{{ settings.a is nosuch }}", id="unknown-test"),
+        pytest.param("{% include 'x' %}", id="include"),
+        pytest.param("{% import 'x' as y %}", id="import"),
+        pytest.param("{{ lipsum() }}", id="jinjas-own-global"),
+        pytest.param("{{ range(3) }}", id="another-global"),
+    ],
+)
+def test_a_name_that_no_template_knows_is_a_mistake_of_the_spec(text: str) -> None:
+    with pytest.raises(ValueError, match=r"; "):
+        Template.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{{ settings.a.__class__.__mro__ }}", id="class"),
+        pytest.param("{{ settings.a.__init__.__globals__ }}", id="globals"),
+        pytest.param("{{ ''.format.__globals__ }}", id="format"),
+        pytest.param("{{ settings.a.nosuch }}", id="no-such-attribute"),
+        pytest.param("{{ 1 / 0 }}", id="division-by-zero"),
+    ],
+)
+def test_what_the_sandbox_refuses_is_an_error_of_ours(text: str) -> None:
+    with pytest.raises((ValueError, UsageError)):
+        Template.parse(text).render({"a": "x"})
