@@ -10,6 +10,7 @@ import json
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -117,7 +118,9 @@ def status(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def schema(check: Annotated[str | None, typer.Option("--check", metavar="FILE", help="Compare with a file instead.")] = None) -> None:
+def schema(
+    check: Annotated[str | None, typer.Option("--check", metavar="FILE", help="Compare with a file instead.")] = None,
+) -> None:
     """Print the JSON Schema of specs, or check that a file still holds it."""
     from .engine.schema import spec_schema
 
@@ -127,8 +130,7 @@ def schema(check: Annotated[str | None, typer.Option("--check", metavar="FILE", 
         return
     with _told():
         try:
-            with open(check, encoding="utf-8") as file:
-                known = file.read()
+            known = Path(check).read_text(encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{check}: cannot be read ({error.strerror}); write it with `syncer schema > {check}`") from None
         if known != document:

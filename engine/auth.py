@@ -129,7 +129,7 @@ class OAuth1(Auth):
             resource_owner_secret=values["token_secret"],
             signature_method=self.method,
         )
-        _, headers, _ = client.sign(str(request.url), http_method=request.method)
+        _, headers, _ = client.sign(str(request.url), http_method="POST" if request.method == "POST" else "GET")
         request.headers["Authorization"] = headers["Authorization"]
         yield request
 

@@ -71,7 +71,7 @@ class Fetcher:
         self._signature = _Signature(scheme, scheme.rendered(settings.values))
         timeout = httpx.Timeout(api.retry.timeout.seconds, connect=min(30.0, api.retry.timeout.seconds))
         self._client = httpx.Client(timeout=timeout, transport=transport, headers={"User-Agent": "syncer"})
-        self._allowances = [budget.opened(self.clock.monotonic()) for budget in api.budgets]
+        self._allowances: list[Allowance] = [budget.opened(self.clock.monotonic()) for budget in api.budgets]
 
     def __enter__(self) -> Fetcher:
         return self
@@ -108,7 +108,10 @@ class Fetcher:
                 if by_budget and not headers.get("retry-after"):
                     refusals, attempt = refusals + 1, attempt - 1
                     continue
-                self._wait(retry.wait(attempt, headers, self.clock.time(), self.clock.dice()), f"status {status}, try {attempt}")
+                self._wait(
+                    retry.wait(attempt, headers, self.clock.time(), self.clock.dice()),
+                    f"status {status}, try {attempt}",
+                )
                 continue
             raise self._failure(request, status, attempt)
 
@@ -122,8 +125,8 @@ class Fetcher:
                 f"{self.settings.hide(request.url)} is not on {self.home}, where {self.label} is; "
                 "its links are not followed to other hosts, where credentials and data would leak"
             )
-        params = list(self.settings.unmask(request.params))
-        return self._client.build_request(request.method, request.url, params=params or None, headers=dict(request.headers))
+        params = httpx.QueryParams(self.settings.unmask(request.params)) if request.params else None
+        return self._client.build_request(request.method, request.url, params=params, headers=dict(request.headers))
 
     def _redirected(self, request: Request, headers: httpx.Headers) -> Request:
         there = request.moved(headers.get("location", ""))
@@ -137,7 +140,7 @@ class Fetcher:
                 break
             self._wait(max(waits), "the budget is spent")
         pairs = zip(self.api.budgets, self._allowances, strict=True)
-        self._allowances: list[Allowance] = [budget.spent(left, now) for budget, left in pairs]
+        self._allowances = [budget.spent(left, now) for budget, left in pairs]
 
     def _budget_spent(self, headers: httpx.Headers | dict[str, str], status: int) -> None:
         now, epoch = self.clock.monotonic(), self.clock.time()
@@ -151,10 +154,11 @@ class Fetcher:
     def _failure(self, request: Request, status: int, attempts: int) -> Exception:
         if status == 401:
             who = self._signature.scheme.who(self._signature.values)
-            return Refused(f"{self.label} refused the credentials of {who} (401 from {self.shown(request)}); correct them and run again")
+            return Refused(f"{self.label} refused the credentials of {who} (401 from {self.shown(request)}); correct them")
         if status == 403:
             who = self._signature.scheme.who(self._signature.values)
-            return FetchError(self._sentence(request, f"403: {who} may not read this; give that account a role that may, or leave it out with --select"))
+            why = f"403: {who} may not read this; give that account a role that may, or leave the collection out with --select"
+            return FetchError(self._sentence(request, why))
         hints = {404: "; correct the path, or the base URL", 429: "; declare a smaller budget in `api.budgets`"}
         tries = f", tried {attempts} times" if attempts > 1 else ""
         return FetchError(self._sentence(request, f"status {status}{tries}{hints.get(status, '')}"))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
 from . import times
@@ -205,7 +206,7 @@ class KeySet(Paginator):
     @staticmethod
     def _check(keys: list[int | str], bound: int | str | None, on: str, param: str) -> None:
         try:
-            sorted_upwards = all(one <= other for one, other in zip(keys, keys[1:], strict=False))  # type: ignore[operator]  # a mixture is caught
+            sorted_upwards = all(one <= other for one, other in pairwise(keys))  # type: ignore[operator]  # a mixture is caught
             below = bound is not None and bool(keys) and keys[0] < bound  # type: ignore[operator]  # likewise
         except TypeError:
             sorted_upwards, below = False, False

@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .auth import ApiKey
+from .auth import ApiKey, Auth, Choice
+from .columns import Property
 from .errors import Problem, SpecError, UsageError
+from .fields import Path
 from .kinds import did_you_mean
-from .paginate import KeySet
+from .paginate import KeySet, Paginator
 from .schema import At, Broken, Notes, build, spec_schema
-from .spec import ADDED_COLUMNS, Collection, Property, Spec
+from .spec import ADDED_COLUMNS, Collection, Spec
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 _MOST_NODES = 200_000
+_PAGINATED = tuple(
+    (*walk, "paginate", *word) for walk in ((), ("full",), ("changed",)) for word in (("on",), ("tie_breaker", "on"))
+)  # fmt: skip
+"""Where a paginator names a property."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,8 @@ def _validator() -> Any:
 def _told(error: ValidationError, data: Any) -> Iterator[tuple[At, str]]:
     """A validator's finding as 'what; what instead', at the part that is wrong."""
     at: At = tuple(error.absolute_path)
-    rule, given = error.validator_value, error.instance
+    rule: Any = error.validator_value
+    given: Any = error.instance
     known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
     shown = json.dumps(given, default=str)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
@@ -228,47 +235,48 @@ def _sound_collections(data: dict[str, Any]) -> dict[str, Collection]:
 def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any]) -> Iterator[tuple[At, str]]:
     """What no schema can see: names that nothing has, and words that do not go together."""
     raw = data.get("collections")
-    names = list(raw) if isinstance(raw, dict) else []
-    for name in names:
+    named = raw if isinstance(raw, dict) else {}
+    for name in named:
         at: At = ("collections", name)
         if not name.replace("_", "a").isalnum() or not name.isascii() or not name[0].isalpha():
             yield at, f"{name!r} cannot name a table; use letters, digits and underscores, a letter first"
         if name.startswith("_syncer"):
             yield at, "names that start with _syncer are the ledger's; choose another"
-    yield from _clashes(("collections",), names)
+        yield from _unknown_properties(at, name, named[name], data.get("api"))
+    yield from _clashes(("collections",), list(named))
     for name, collection in collections.items():
         at = ("collections", name)
-        known = collection.properties
-        for place, key in enumerate(collection.key):
-            spot = (*at, "key", place) if len(collection.key) > 1 else (*at, "key")
-            if key not in known:
-                yield spot, f"{key!r} is no property of {name}; {did_you_mean(key, known)}"
-        if collection.cursor and collection.cursor.property not in known:
-            word = collection.cursor.property
-            yield (*at, "cursor", "property"), f"{word!r} is no property of {name}; {did_you_mean(word, known)}"
         if collection.changed and not collection.can_ask_changes:
             yield (*at, "changed"), "changes cannot be asked for; give `cursor` a `param`, or leave `changed` out"
-        yield from _page_contradictions(at, name, collection)
-        yield from _clashes((*at, "properties"), list(known))
-        for word, prop in known.items():
+        yield from _page_contradictions(at, collection)
+        yield from _clashes((*at, "properties"), list(collection.properties))
+        for word, prop in collection.properties.items():
             yield from _property_contradictions((*at, "properties", word), word, prop)
 
 
-def _page_contradictions(at: At, name: str, collection: Collection) -> Iterator[tuple[At, str]]:
-    walks = {("paginate",): collection.paginate, ("full", "paginate"): collection.full.paginate}
+def _unknown_properties(at: At, name: str, raw: Any, api: Any) -> Iterator[tuple[At, str]]:
+    """Names of properties that the collection does not have. Read from the plain mapping, so that other mistakes hide none."""
+    known = Path(("properties",)).of(raw)
+    if not isinstance(known, dict):
+        return
+    key = raw.get("key")
+    named: dict[At, Any] = {(*at, "key", place): word for place, word in enumerate(key)} if isinstance(key, list) else {(*at, "key"): key}
+    for steps in (("cursor", "property"), *_PAGINATED):
+        named[(*at, *steps)] = Path(steps).of(raw)
+    if Path(("paginate",)).of(raw) is None:
+        named[("api", "paginate", "on")] = Path(("paginate", "on")).of(api)
+    for spot, word in named.items():
+        if isinstance(word, str) and word not in known:
+            yield spot, f"{word!r} is no property of {name}; {did_you_mean(word, known)}"
+
+
+def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, str]]:
+    walks: dict[At, Paginator | None] = {("paginate",): collection.paginate, ("full", "paginate"): collection.full.paginate}
     walks[("changed", "paginate")] = collection.changed.paginate if collection.changed else None
     for place, paginate in walks.items():
-        if not isinstance(paginate, KeySet):
-            continue
-        words = {"on": paginate.on} | ({"tie_breaker": paginate.tie_breaker.on} if paginate.tie_breaker else {})
-        for word, prop in words.items():
-            if prop not in collection.properties:
-                yield (*at, *place, word), f"{prop!r} is no property of {name}; {did_you_mean(prop, collection.properties)}"
-        if not paginate.inclusive and collection.key != (paginate.on,):
-            yield (
-                (*at, *place, "inclusive"),
-                f"records that share one {paginate.on} would be lost between two pages; go by the key, or by an inclusive bound",
-            )
+        if isinstance(paginate, KeySet) and not paginate.inclusive and collection.key != (paginate.on,):
+            what = f"records that share one {paginate.on} would be lost between two pages"
+            yield (*at, *place, "inclusive"), f"{what}; go by the key, or by an inclusive bound"
 
 
 def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tuple[At, str]]:
@@ -282,18 +290,25 @@ def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tupl
     if prop.timezone and not _is_zone(prop.timezone):
         yield (*at, "timezone"), f"{prop.timezone!r} is no time zone; write one like UTC or Europe/Berlin"
     if prop.format and "%" not in prop.format and prop.format not in ("iso", "epoch_s", "epoch_ms", "epoch_us"):
-        yield (*at, "format"), f"{prop.format!r} is no format; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %d.%m.%Y"
+        yield (
+            (*at, "format"),
+            f"{prop.format!r} is no format; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %d.%m.%Y",
+        )
 
 
 def _setting_mistakes(spec: Spec) -> Iterator[tuple[At, str]]:
-    schemes = [(("api", "auth"), spec.api.auth)]
-    schemes += [(("api", "auth", "among", place), one) for place, one in enumerate(getattr(spec.api.auth, "among", ()))]
+    schemes: list[tuple[At, Auth]] = [(("api", "auth"), spec.api.auth)]
+    if isinstance(spec.api.auth, Choice):
+        schemes += [(("api", "auth", "among", place), one) for place, one in enumerate(spec.api.auth.among)]
     for at, scheme in schemes:
         if isinstance(scheme, ApiKey) and (scheme.header is None) == (scheme.query is None):
             yield at, "a key goes into a header or into the query; give one of `header` and `query`"
     for name, setting in spec.settings.items():
         if setting.secret and setting.account:
-            yield ("settings", name), "a secret cannot tell accounts apart, for it is never stored; leave one of the two out"
+            yield (
+                ("settings", name),
+                "a secret cannot tell accounts apart, for it is never stored; leave one of the two out",
+            )
 
 
 def _clashes(at: At, names: list[str]) -> Iterator[tuple[At, str]]:

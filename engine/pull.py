@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from .columns import Reject
 from .errors import Incomplete, PageError, SyncerError
 from .exchange import Listing, Page, Request
 from .fetch import Fetcher
@@ -20,9 +21,8 @@ from .hub.fold import fold
 from .hub.segment import Ended, Proof, run_of, segment_name
 from .paginate import End
 from .plan import Run, Step, next_step
-from .proof import Reading, ReadAgain, grade, grade_again, snapshot
+from .proof import ReadAgain, Reading, grade, grade_again, snapshot
 from .record import NoRecords, NotJson, cut, reader
-from .columns import Reject
 from .spec import Collection, Purpose, Route, Spec
 from .stage import Stage
 
@@ -200,7 +200,7 @@ class _Chain:
             longest=max(map(len, buffer.records), default=0),
             raw_bytes=buffer.raw_bytes,
             api_total=self.walked.last_total,
-            next=None if ended else self.next and self.next.as_json(),
+            next=self.next.as_json() if self.next and not ended else None,
             state={} if ended else asdict(self.walked),
             ended=ended,
         )
@@ -308,4 +308,3 @@ def _weakest(one: Proof | None, other: Proof) -> Proof:
 def describe(error: SyncerError) -> tuple[str, str]:
     """A collection's status and sentence after an error."""
     return ("incomplete" if isinstance(error, Incomplete) else "failed"), str(error)
-

@@ -25,7 +25,7 @@ class Retry:
     def wait(self, attempt: int, headers: Mapping[str, str], epoch: float, dice: float) -> float:
         """Seconds before the try after attempt number `attempt` (from 1); `dice` is a random number in [0, 1)."""
         asked = _retry_after(headers.get("retry-after", ""), epoch)
-        doubled = min(self.first_wait.seconds * 2 ** (attempt - 1), self.longest_wait.seconds)
+        doubled = min(self.first_wait.seconds * 2.0 ** (attempt - 1), self.longest_wait.seconds)
         return max(asked, doubled * (0.5 + dice / 2))
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import httpx
 
+from . import times
 from .account import locked
 from .destinations import Receipt, Warehouse, warehouse
-from . import times
 from .errors import Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
 from .fetch import Clock, Fetcher, Waiting
@@ -63,7 +63,18 @@ class Outcome:
         pulled = asdict(self.pull) if self.pull else {}
         loaded = asdict(self.load) if self.load else {}
         first = ("requests", "pages", "bytes", "received", "api_total", "stop", "proof")
-        then = ("read", "inserted", "updated", "unchanged", "duplicates", "stale", "filtered", "rejected", "rejected_values", "deleted")
+        then = (
+            "read",
+            "inserted",
+            "updated",
+            "unchanged",
+            "duplicates",
+            "stale",
+            "filtered",
+            "rejected",
+            "rejected_values",
+            "deleted",
+        )
         row = {name: pulled.get(name) for name in first} | {name: loaded.get(name) for name in then}
         return {**row, "error": "\n".join(self.errors) or None}
 
@@ -163,24 +174,28 @@ def status(source: Source, options: Options) -> dict[str, Any]:
     hub = Hub(Path(options.hub), source.spec.name.text)
     identity, state = hub.identity(), hub.state()
     collections = {}
-    for name in source.spec.collections:
+    for name, collection in source.spec.collections.items():
         found, heads = state.of(name), [hub.head(name, segment) for segment in hub.segments(name)]
         collections[name] = {
             "segments": len(heads),
             "records": sum(head.records for head in heads),
             "passes": len(found.passes),
             "last_pass": times.show(found.passes[-1].began) if found.passes else None,
-            "changes_since": times.show(found.cursor) if found.cursor is not None else None,
+            "changes_since": times.show(found.cursor) if found.cursor is not None and collection.can_ask_changes else None,
             "open": {purpose: chain.after for purpose, chain in found.open.items()},
         }
     origin_ = identity.origin if identity else None
-    return {"hub": str(hub.root), "id": identity and identity.id, "origin": origin_, "runs": state.run, "collections": collections}
+    return {
+        "hub": str(hub.root),
+        "id": identity and identity.id,
+        "origin": origin_,
+        "runs": state.run,
+        "collections": collections,
+    }
 
 
 def _claim(source: Source, settings: Settings, hub: Hub, base: str, options: Options) -> Identity:
-    account = {
-        name: settings.values[name] for name, setting in source.spec.settings.items() if setting.account and name in settings.values
-    }
+    account = {name: settings.values[name] for name, setting in source.spec.settings.items() if setting.account and name in settings.values}
     return hub.claim(origin(base), account, options.same_account)
 
 
@@ -271,7 +286,14 @@ class _Loads:
     def record(self, options: Options, halves: Iterable[str], started: int, ended: int) -> None:
         verb = "run" if len(tuple(halves)) == 2 else "load"
         rows = [
-            {"run": self.summary.run, "verb": verb, "collection": name, "status": outcome.status, "started_at": started, "ended_at": ended}
+            {
+                "run": self.summary.run,
+                "verb": verb,
+                "collection": name,
+                "status": outcome.status,
+                "started_at": started,
+                "ended_at": ended,
+            }
             | outcome.book()
             for name, outcome in self.summary.collections.items()
         ]
@@ -299,4 +321,3 @@ class _Loads:
                 f"the warehouse was loaded from another hub ({', '.join(others)}) before, this one ({self.identity.id}) is new to it: "
                 "everything is loaded again, and outranks what is there"
             )
-

@@ -64,7 +64,7 @@ def build(hint: Any, value: Any, at: At, notes: Notes) -> Any:
         return _build_mapping(get_args(hint)[1], _checked(value, isinstance(value, dict)), at, notes)
     if issubclass(hint, Scalar):
         return _build_scalar(hint, value, at, notes)
-    if is_dataclass(hint):
+    if is_dataclass(hint) and isinstance(hint, type):
         return _build_class(hint, value, at, notes)
     return _checked(value, isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
 
@@ -98,7 +98,7 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if issubclass(hint, Scalar):
         doc = (hint.__doc__ or "").split("\n\n")[0]
         return {**hint.schema, "description": " ".join(doc.split())}
-    if is_dataclass(hint):
+    if is_dataclass(hint) and isinstance(hint, type):
         if hint.__name__ not in definitions:
             definitions[hint.__name__] = {}
             definitions[hint.__name__] = _class_schema(hint, definitions)
@@ -146,7 +146,11 @@ def _members_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
     members = {}
     for declared in fields(cls):
         word = field_word(declared)
-        members[word] = {**_schema(hints[declared.name], definitions), **(docs[word].limits or {}), "description": docs[word].text}
+        members[word] = {
+            **_schema(hints[declared.name], definitions),
+            **(docs[word].limits or {}),
+            "description": docs[word].text,
+        }
     needed = [field_word(one) for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING]
     return {"type": "object", "properties": members, "required": needed, "additionalProperties": False}
 
@@ -213,5 +217,3 @@ def _bare(hint: Any) -> Any:
 
 def _summary(cls: type) -> str:
     return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-
-

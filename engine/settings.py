@@ -75,8 +75,9 @@ def given_settings(spec: Spec, flags: Iterable[str], directory: str = ".") -> Se
 
     A setting that nothing needs may be missing. Raises UsageError with every mistake, each with how to mend it.
     """
-    mistakes, values = [], {}
-    flagged = {}
+    mistakes: list[str] = []
+    values: dict[str, str] = {}
+    flagged: dict[str, str] = {}
     for flag in flags:
         name, equals, value = flag.partition("=")
         if not equals:
@@ -88,13 +89,14 @@ def given_settings(spec: Spec, flags: Iterable[str], directory: str = ".") -> Se
     dotenv = _dotenv(File(directory) / ".env")
     for name, setting in spec.settings.items():
         variable = env_name(spec, name)
-        sources = {"--set": flagged.get(name), variable: os.environ.get(variable), ".env": dotenv.get(variable)}
-        source, value = next(((where, text) for where, text in sources.items() if text is not None), ("", None))
-        if value is not None and (wrong := _wrong(setting, value)):
-            shown = HIDDEN if setting.secret else repr(value)
-            mistakes.append(f"setting {name} (from {source}): {shown} {wrong}")
-        elif value is not None:
-            values[name] = value
+        outside = {variable: os.environ.get(variable), ".env": dotenv.get(variable)}
+        sources = {"--set": flagged[name]} if name in flagged else {where: text for where, text in outside.items() if text}
+        for source, text in list(sources.items())[:1]:
+            if wrong := _wrong(setting, text):
+                shown = HIDDEN if setting.secret else repr(text)
+                mistakes.append(f"setting {name} (from {source}): {shown} {wrong}")
+            else:
+                values[name] = text
     _fill_defaults(spec, values)
     missing = [name for name, setting in spec.settings.items() if setting.required and name not in values]
     if missing:

@@ -69,7 +69,8 @@ class Lines(Observer):
             self._say(f"{name}: pulled, {pulled.requests:,} requests, {pulled.received:,} records, {end or 'nothing was due'}")
 
     def _say(self, line: str) -> None:
-        print(f"{time.monotonic() - self._began:7.1f}s  {line}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{time.monotonic() - self._began:7.1f}s  {line}\n")
+        sys.stderr.flush()
 
 
 class Bars(Observer):

@@ -129,7 +129,10 @@ class Spec:
     """One API: how it is reached, and what its collections are."""
 
     syncer: Annotated[Literal[1], Doc("the version of the spec language")]
-    name: Annotated[Name, Doc("names the source: its folder in the hub, its schema in the warehouse, its settings in the environment")]
+    name: Annotated[
+        Name,
+        Doc("names the source: its folder in the hub, its schema in the warehouse, its settings in the environment"),
+    ]
     title: Annotated[str | None, Doc("the API's name for people")] = None
     description: Annotated[str | None, Doc("what it holds, and what a reader should know")] = None
     settings: Annotated[Mapping[str, Setting], Doc("what differs from user to user")] = field(default_factory=dict)

@@ -77,9 +77,10 @@ def _settings(text: str) -> frozenset[str]:
         raise ValueError(f"uses {unknown[0]!r}, which no template knows; write {{{{ settings.{unknown[0]} }}}}")
     found: set[str] = set()
     for node in tree.find_all((Getattr, Getitem)):
-        if isinstance(node.node, Name) and node.node.name == "settings":
+        owner = getattr(node, "node", None)
+        if isinstance(owner, Name) and owner.name == "settings":
             found.add(_member(node))
-    if len(found) == 0 and any(name.name == "settings" for name in tree.find_all(Name)):
+    if not found and any(name.name == "settings" for name in tree.find_all(Name)):
         raise ValueError("uses `settings` as a whole; name one: {{ settings.name }}")
     return frozenset(found)
 

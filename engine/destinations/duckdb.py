@@ -111,7 +111,12 @@ class DuckDB:
             is_new = self._shape(con, batch.table, batch.hub, batch.prints)
             receipt = _Upsert(con, batch, self._name(batch.table.name), self._kept(con, batch.table), is_new).run()
             self._take_rejects(con, batch)
-            row = {"hub": batch.hub, "collection": batch.table.name, "committed_at": batch.synced_at, "properties": json.dumps(batch.prints)}
+            row = {
+                "hub": batch.hub,
+                "collection": batch.table.name,
+                "committed_at": batch.synced_at,
+                "properties": json.dumps(batch.prints),
+            }
             con.execute(f"SELECT any_value(warehouse) FROM {self._name('_syncer_receipts')}")
             (own,) = con.fetchone() or (None,)
             self._insert(con, "_syncer_receipts", [{**row, "warehouse": own, **asdict(receipt)}])
@@ -144,20 +149,28 @@ class DuckDB:
             con.execute(f"CREATE TABLE {name} ({columns})")
         else:
             if missing := _ADDED.keys() - there.keys():
-                raise WarehouseError(f"warehouse {self.path}: table {name} is not syncer's (it has no {min(missing)}); name another --schema")
-            foreign = con.execute(f"SELECT 1 FROM {name} WHERE NOT starts_with(_segment, ?) LIMIT 1", [hub + "/"]).fetchone()
+                raise WarehouseError(
+                    f"warehouse {self.path}: table {name} is not syncer's (it has no {min(missing)}); name another --schema"
+                )
             for column, kind in declared.items():
                 if column not in there:
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
-                elif there[column] != kind and column in table.key:
-                    raise WarehouseError(f"warehouse {self.path}: the key {column} of {name} is {there[column]}, the spec says {kind}; drop the table, or name another --schema")
-                elif there[column] != kind and foreign:
-                    raise WarehouseError(f"warehouse {self.path}: {name} has rows of another hub, so {column} cannot become {kind}; name another --schema")
                 elif there[column] != kind:
+                    self._may_retype(con, table, hub, column, f"{there[column]}, the spec says {kind}")
                     con.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
         self._comment(con, table)
         return not there
+
+    def _may_retype(self, con: DuckDBPyConnection, table: Table, hub: str, column: str, difference: str) -> None:
+        """Raises WarehouseError where the hub could not fill the column anew for every row."""
+        foreign = f"SELECT 1 FROM {self._name(table.name)} WHERE NOT starts_with(_segment, ?) LIMIT 1"
+        why = "it is of the key" if column in table.key else None
+        if con.execute(foreign, [hub + "/"]).fetchone():
+            why = "rows came from another hub"
+        if why:
+            place = f"warehouse {self.path}: {self.schema}.{table.name}.{column}"
+            raise WarehouseError(f"{place} is {difference}, but {why}; drop the table, or name another --schema")
 
     def _comment(self, con: DuckDBPyConnection, table: Table) -> None:
         place = [_CATALOG, self.schema, table.name]
@@ -201,7 +214,10 @@ class DuckDB:
         ]
         self._insert(con, "_syncer_rejects", rows)
         shown = f"SELECT 1 FROM {self._name(batch.table.name)} t WHERE t._segment = r.segment"
-        con.execute(f"DELETE FROM {name} r WHERE collection = ? AND NOT whole_record AND NOT EXISTS ({shown})", [batch.table.name])
+        con.execute(
+            f"DELETE FROM {name} r WHERE collection = ? AND NOT whole_record AND NOT EXISTS ({shown})",
+            [batch.table.name],
+        )
         again = "n.whole_record AND n.collection = r.collection AND n.raw = r.raw AND n.reason = r.reason AND n.segment > r.segment"
         con.execute(f"DELETE FROM {name} r WHERE whole_record AND EXISTS (SELECT 1 FROM {name} n WHERE {again})")
 
@@ -367,7 +383,9 @@ class _Upsert:
         files = ", ".join(text(file) for file in self.batch.files)
         there = "false"
         if files:
-            there = f"EXISTS (SELECT 1 FROM read_parquet([{files}]) AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key})"
+            there = (
+                f"EXISTS (SELECT 1 FROM read_parquet([{files}]) AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key})"
+            )
         (gone,) = self._row(
             f"UPDATE {self.name} AS t SET _deleted_at = {now}, _synced_at = {now} WHERE t._deleted_at IS NULL AND NOT {there}"
         )

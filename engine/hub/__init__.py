@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,8 @@ from .folder import Folder
 from .segment import Head, decode_head, decode_records, encode
 
 _HEAD_GUESS = 4096
+
+T = TypeVar("T")
 
 __all__ = ["CollectionState", "Head", "Hub", "HubState", "Identity", "Manifest"]
 
@@ -68,9 +70,7 @@ class Hub:
 
     def identity(self) -> Identity | None:
         """Whose it is; None where nothing was ever pulled."""
-        if not self.folder.has("hub.json"):
-            return None
-        return self._decoded("hub.json", Identity)
+        return self._decoded("hub.json", Identity) if self.folder.has("hub.json") else None
 
     def claim(self, origin: str, account: Mapping[str, str], same_account: bool = False) -> Identity:
         """Open the hub for a pull from an origin and account; the first to come names it.
@@ -86,10 +86,9 @@ class Hub:
         if (known.origin, known.account) == (origin, dict(account)):
             return known
         if not same_account:
-            differences = [f"origin {known.origin}, now {origin}"] if known.origin != origin else []
-            for name in sorted({*known.account, *account}):
-                if known.account.get(name) != account.get(name):
-                    differences.append(f"{name} {known.account.get(name, 'not given')}, now {account.get(name, 'not given')}")
+            was, now = {"origin": known.origin, **known.account}, {"origin": origin, **account}
+            differing = [name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
+            differences = [f"{name} {was.get(name, 'not given')}, now {now.get(name, 'not given')}" for name in differing]
             raise UsageError(
                 f"hub {self.root}: was filled from another account ({'; '.join(differences)}); give this one a hub of its own "
                 "with --hub DIR (and --schema NAME), or say --same-account if it is the same one after a move"
@@ -166,9 +165,9 @@ class Hub:
     def _file(self, collection: str, name: str) -> str:
         return f"segments/{collection}/{name}.ndjson.zst"
 
-    def _decoded(self, name: str, type_: Any) -> Any:
+    def _decoded(self, name: str, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(self.folder.get(name), type=type_)
+            return msgspec.json.decode(self.folder.get(name), type=kind)
         except msgspec.MsgspecError:
             raise HubError(f"hub {self.root}: {name} cannot be read; restore the file") from None
 
@@ -181,4 +180,3 @@ class _Plan:
 def _encoded(value: Any) -> bytes:
     plain = value if isinstance(value, Mapping) else asdict(value)
     return json.dumps(plain, indent=1).encode()
-

@@ -72,9 +72,7 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
     if head.ended is None:
         chain = OpenChain(head.chain, head.name, head.began, head.since, head.until, head.route, head.next, head.state)
         return replace(state, tips=tips, open={**state.open, head.purpose: chain})
-    open_chains = {
-        purpose: chain for purpose, chain in state.open.items() if purpose != head.purpose or chain.chain > head.chain
-    }
+    open_chains = {purpose: chain for purpose, chain in state.open.items() if purpose != head.purpose or chain.chain > head.chain}
     state = replace(state, tips=tips, open=open_chains)
     if head.purpose == "full":
         done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone)

@@ -39,7 +39,7 @@ class Folder:
                     os.fsync(file.fileno())
                 os.link(temporary, target)
             finally:
-                os.unlink(temporary)
+                Path(temporary).unlink()
             _sync_folder(target.parent)
         except FileExistsError:
             return False
@@ -56,7 +56,7 @@ class Folder:
     def start_of(self, name: str, length: int) -> bytes:
         """The first bytes of a file."""
         try:
-            with open(self.root / name, "rb") as file:
+            with (self.root / name).open("rb") as file:
                 return file.read(length)
         except OSError as error:
             raise HubError(f"hub {self.root}: cannot read {name} ({error.strerror})") from error
@@ -67,7 +67,7 @@ class Folder:
     def names(self, prefix: str) -> list[str]:
         """The files directly in a folder, sorted, temporary ones left out; none where there is no such folder."""
         try:
-            found = os.listdir(self.root / prefix)
+            found = [path.name for path in (self.root / prefix).iterdir()]
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -1,0 +1,50 @@
+# Two targets matter: `make demo` and `make test`. Both make the environment they need, in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types tests wheel format clean
+
+demo: $(READY)
+	$(BIN)/python -m tests.demo
+
+test: lint types tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/syncer validate specs/*.yaml
+	$(BIN)/syncer schema --check schemas/spec.schema.json
+
+types: $(READY)
+	MYPYPATH=$(VENV)/link $(BIN)/mypy
+
+tests: $(READY)
+	$(BIN)/python -m pytest -q -n 2
+
+# The wheel as a stranger gets it: built, installed into an empty environment, and run there.
+wheel: $(READY)
+	rm -rf $(VENV)/wheel && mkdir -p $(VENV)/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(VENV)/wheel .
+	$(PYTHON) -m venv $(VENV)/wheel/env
+	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check $(VENV)/wheel/*.whl
+	$(VENV)/wheel/env/bin/syncer --help > /dev/null
+	$(VENV)/wheel/env/bin/syncer validate specs/*.yaml
+	$(VENV)/wheel/env/bin/syncer schema --check schemas/spec.schema.json
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/syncer schema > schemas/spec.schema.json
+
+clean:
+	rm -rf $(VENV) .demo .syncer build *.egg-info desk_com.duckdb desk_com.duckdb.wal
+
+# mypy finds the package `rest_syncer` through a link: its folder is the repository itself.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	mkdir -p $(VENV)/link && ln -sfn ../.. $(VENV)/link/rest_syncer
+	touch $(READY)
