@@ -17,6 +17,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/syncer validate specs/*.yaml
 	$(BIN)/syncer schema --check schemas/spec.schema.json
+	$(BIN)/syncer schema --reference --check docs/spec.md
 
 types: $(READY)
 	MYPYPATH=$(VENV)/link $(BIN)/mypy
@@ -38,6 +39,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/syncer schema > schemas/spec.schema.json
+	$(BIN)/syncer schema --reference > docs/spec.md
 
 clean:
 	rm -rf $(VENV) .demo .syncer build *.egg-info desk_com.duckdb desk_com.duckdb.wal

@@ -120,22 +120,25 @@ def status(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
 @app.command()
 def schema(
     check: Annotated[str | None, typer.Option("--check", metavar="FILE", help="Compare with a file instead.")] = None,
+    reference: Annotated[bool, typer.Option("--reference", help="The reference for people, in Markdown, instead.")] = False,
 ) -> None:
     """Print the JSON Schema of specs, or check that a file still holds it."""
+    from .engine.reference import reference as reference_text
     from .engine.schema import spec_schema
 
-    document = json.dumps(spec_schema(), indent=2) + "\n"
+    document = reference_text() if reference else json.dumps(spec_schema(), indent=2) + "\n"
     if check is None:
         typer.echo(document, nl=False)
         return
+    command = "syncer schema --reference" if reference else "syncer schema"
     with _told():
         try:
             known = Path(check).read_text(encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{check}: cannot be read ({error.strerror}); write it with `syncer schema > {check}`") from None
+            raise UsageError(f"{check}: cannot be read ({error.strerror}); write it with `{command} > {check}`") from None
         if known != document:
-            raise UsageError(f"{check}: is not what the code says; write it anew with `syncer schema > {check}`")
-        typer.echo(f"{check}: up to date")
+            raise UsageError(f"{check}: is not what the code says; write it anew with `{command} > {check}`")
+    typer.echo(f"{check}: up to date")
 
 
 def _options(

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from . import times
 from .account import locked
@@ -28,6 +26,9 @@ from .parse import Source
 from .plan import Run
 from .pull import PullBook, Puller, Told
 from .settings import Settings, needed
+
+if TYPE_CHECKING:
+    import httpx
 
 INTERRUPTED = "interrupted; what was received is kept, and the same command goes on from there"
 

@@ -247,7 +247,7 @@ class DuckDB:
         self._drop_temporary(con)
 
     def _drop_temporary(self, con: DuckDBPyConnection) -> None:
-        for table in ("incoming", "best", "verdict"):
+        for table in ("losers", "verdicts"):
             con.execute(f"DROP TABLE IF EXISTS temp.{table}")
 
     def _insert(self, con: DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -284,7 +284,7 @@ class DuckDB:
                 self._con = duckdb.connect(":memory:")
                 self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (STORAGE_VERSION {text(STORAGE)})")
                 self._con.execute("SET TimeZone = 'UTC'")
-                self._con.execute("SET memory_limit = '500MB'")
+                self._con.execute("SET memory_limit = '250MB'")
             except duckdb.Error as error:
                 self.close()
                 raise WarehouseError(f"warehouse {self.path}: cannot be opened ({_cause(error)}); {_way_out(error)}") from None
@@ -292,7 +292,10 @@ class DuckDB:
 
 
 class _Upsert:
-    """The rows of one batch into its table, inside of a transaction that the caller holds."""
+    """The rows of one batch into its table, inside of a transaction that the caller holds.
+
+    The batch's values stay in their files; temporary tables hold keys and verdicts only, so that memory stays small.
+    """
 
     def __init__(self, con: DuckDBPyConnection, batch: Batch, name: str, kept: Sequence[str], is_new: bool) -> None:
         self.con, self.batch, self.name, self.kept, self.is_new = con, batch, name, kept, is_new
@@ -300,56 +303,63 @@ class _Upsert:
         self.columns = [column.name for column in table.columns]
         self.key = ", ".join(quoted(name) for name in table.key)
         self.same_key = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
+        self.all = f"read_parquet([{', '.join(text(file) for file in batch.files)}])"
+        self.best = f"(SELECT * FROM {self.all} AS a ANTI JOIN losers AS l ON a._segment = l._segment)"
 
     def run(self) -> Receipt:
         book = dict.fromkeys(_BOOK, 0)
         book |= {name: getattr(self.batch, name) for name in ("read", "rejected", "rejected_values")}
         if self.batch.files:
-            files = ", ".join(text(file) for file in self.batch.files)
-            source = f"read_parquet([{files}])"
-            counted, distinct = self._row(f"SELECT count(*), count(DISTINCT row({self.key})) FROM {source}")
-            if self._is_empty() and counted == distinct and self._row(f"SELECT bool_and(_syncer_counted) FROM {source}")[0] in (True, None):
-                self._insert(source, "true")
-                book["inserted"] = counted
+            book |= self._find_losers()
+            if self.con.execute(f"SELECT 1 FROM {self.name} LIMIT 1").fetchone() is None:
+                self._insert(self.best)
+                book["inserted"] = self._number(f"SELECT count(*) FROM {self.best} WHERE _syncer_counted")
             else:
-                self.con.execute(f"CREATE TEMP TABLE incoming AS SELECT * FROM {source}")
-                book |= self._merge()
+                for verdict, number in self._merge().items():
+                    book[verdict] += number
         if self.batch.gone_since is not None and not self.is_new:
             book["deleted"] = self._mark_gone()
         return Receipt(self.batch.load, **book)
 
-    def _merge(self) -> dict[str, int]:
+    def _find_losers(self) -> dict[str, int]:
+        """The table `losers`: versions that another one of this batch outranks. Most batches have next to none."""
         cursor = self.batch.table.cursor
         by_cursor = f"{quoted(cursor)} DESC NULLS LAST, " if cursor else ""
+        twice = f"SELECT {self.key} FROM {self.all} GROUP BY ALL HAVING count(*) > 1"
         self.con.execute(
-            f"CREATE TEMP TABLE best AS SELECT * FROM incoming QUALIFY row_number() OVER (PARTITION BY {self.key} ORDER BY "
-            f"_syncer_epoch DESC, {by_cursor}_syncer_run DESC, _syncer_ordinal DESC, _syncer_number DESC, _syncer_line DESC) = 1"
+            f"CREATE TEMP TABLE losers AS SELECT _segment, {self.key}, _syncer_counted, beaten_by_counted FROM ("
+            f"SELECT *, row_number() OVER newest AS place, first_value(_syncer_counted) OVER newest AS beaten_by_counted "
+            f"FROM {self.all} AS b SEMI JOIN ({twice}) AS t ON {self.same_key} "
+            f"WINDOW newest AS (PARTITION BY {self.key} ORDER BY {_newest(by_cursor)})) WHERE place > 1"
         )
-        differs = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in self.columns) or "false"
-        older, doubt = ("false", "false") if self.batch.complete else self._older(cursor)
-        kept = "".join(f", t.{quoted(name)} AS {quoted(name)}" for name in self.kept)
+        beaten = "SELECT count(DISTINCT row({key})) FROM losers WHERE _syncer_counted AND NOT beaten_by_counted"
+        stale = self._number(beaten.format(key=self.key))
+        return {"stale": stale, "duplicates": self._number("SELECT count(*) FROM losers WHERE _syncer_counted") - stale}
+
+    def _merge(self) -> dict[str, int]:
+        """The best versions against the rows that are there; how many counted ones got which verdict. Raises InDoubt."""
+        differs = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in self.columns)
+        older, doubt = ("false", "false") if self.batch.complete else self._older(self.batch.table.cursor)
+        kept = "".join(f", t.{quoted(name)}" for name in self.kept)
         self.con.execute(
-            f"CREATE TEMP TABLE verdict AS SELECT b.*{kept}, CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' "
-            f"WHEN {older} THEN 'stale' WHEN t._deleted_at IS NOT NULL OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
-            f"FROM best b LEFT JOIN {self.name} t ON {self.same_key}"
+            f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
+            f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, "
+            f"CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
+            f"WHEN t._deleted_at IS NOT NULL OR {differs} THEN 'updated' ELSE 'unchanged' END AS verdict "
+            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}"
         )
-        rows = self.con.execute("SELECT _syncer_verdict, count(*), count(*) FILTER (_syncer_counted) FROM verdict GROUP BY 1").fetchall()
-        found = {verdict: (number, counted) for verdict, number, counted in rows}
+        rows = self.con.execute("SELECT verdict, count(*) FILTER (_syncer_counted) FROM verdicts GROUP BY 1").fetchall()
+        found = dict(rows)
         if "doubt" in found:
             raise InDoubt
-        if found.get("updated", (0, 0))[0]:
-            self.con.execute(f"DELETE FROM {self.name} t USING verdict b WHERE b._syncer_verdict = 'updated' AND {self.same_key}")
+        if "updated" in found:
+            changed = "SELECT * FROM verdicts WHERE verdict = 'updated'"
+            self.con.execute(f"DELETE FROM {self.name} AS t USING ({changed}) AS b WHERE {self.same_key}")
         if found.keys() & {"inserted", "updated"}:
-            self._insert("verdict", "_syncer_verdict IN ('inserted', 'updated')", self.kept)
-        (counted,) = self._row("SELECT count(*) FROM incoming WHERE _syncer_counted")
-        (beaten,) = self._row(
-            f"SELECT count(*) FROM (SELECT DISTINCT {self.key} FROM incoming WHERE _syncer_counted) AS t "
-            f"SEMI JOIN (SELECT * FROM best WHERE NOT _syncer_counted) AS b ON {self.same_key}"
-        )
-        book = {verdict: number for verdict, (_, number) in found.items()}
-        book["stale"] = book.get("stale", 0) + beaten
-        book["duplicates"] = counted - sum(number for _, number in found.values()) - beaten
-        return book
+            columns = ", ".join(["b.*", *(f"v.{quoted(name)}" for name in self.kept)])
+            accepted = "b._segment = v._segment AND v.verdict IN ('inserted', 'updated')"
+            self._insert(f"(SELECT {columns} FROM {self.best} AS b JOIN verdicts AS v ON {accepted})", self.kept)
+        return found
 
     def _older(self, cursor: str | None) -> tuple[str, str]:
         """Whether the incoming version is older than the row, and whether only the hub can tell.
@@ -370,32 +380,29 @@ class _Upsert:
         doubt = f"(({epoch}) BETWEEN 0 AND b._syncer_epoch - 1 AND {lower})" if cursor else "false"
         return older, doubt
 
-    def _insert(self, source: str, where: str, kept: Sequence[str] = ()) -> None:
+    def _insert(self, source: str, kept: Sequence[str] = ()) -> None:
         columns = ", ".join(quoted(name) for name in [*self.columns, *kept])
         now = f"make_timestamptz({self.batch.synced_at})"
         self.con.execute(
-            f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) "
-            f"SELECT {columns}, {now}, NULL, _segment FROM {source} WHERE {where}"
+            f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) SELECT {columns}, {now}, NULL, _segment FROM {source}"
         )
 
     def _mark_gone(self) -> int:
         now = f"make_timestamptz({self.batch.synced_at})"
-        files = ", ".join(text(file) for file in self.batch.files)
         there = "false"
-        if files:
-            there = (
-                f"EXISTS (SELECT 1 FROM read_parquet([{files}]) AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key})"
-            )
-        (gone,) = self._row(
-            f"UPDATE {self.name} AS t SET _deleted_at = {now}, _synced_at = {now} WHERE t._deleted_at IS NULL AND NOT {there}"
-        )
-        return int(gone)
+        if self.batch.files:
+            there = f"EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key})"
+        gone = f"t._deleted_at IS NULL AND NOT {there}"
+        return self._number(f"UPDATE {self.name} AS t SET _deleted_at = {now}, _synced_at = {now} WHERE {gone}")
 
-    def _is_empty(self) -> bool:
-        return self.con.execute(f"SELECT 1 FROM {self.name} LIMIT 1").fetchone() is None
+    def _number(self, sql: str) -> int:
+        row = self.con.execute(sql).fetchone()
+        return int(row[0]) if row else 0
 
-    def _row(self, sql: str) -> tuple[Any, ...]:
-        return self.con.execute(sql).fetchone() or (0,)
+
+def _newest(by_cursor: str) -> str:
+    """The order of versions, the newest first."""
+    return f"_syncer_epoch DESC, {by_cursor}_syncer_run DESC, _syncer_ordinal DESC, _syncer_number DESC, _syncer_line DESC"
 
 
 def _text_or_null(value: str | None) -> str:

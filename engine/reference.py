@@ -1,0 +1,113 @@
+"""The reference of the spec language, docs/spec.md, from the same declarations as the parser. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from . import columns
+from .auth import Auth
+from .budget import Budget
+from .columns import Property
+from .fields import Scalar
+from .kinds import Kind
+from .paginate import Paginator, TieBreaker
+from .retry import Retry
+from .schema import docs_of, field_word
+from .spec import Api, Changed, Collection, Full, Setting, Spec
+from .window import Cursor
+
+_CHAPTERS: tuple[tuple[str, type], ...] = (
+    ("A spec", Spec),
+    ("settings.*", Setting),
+    ("api", Api),
+    ("api.auth", Auth),
+    ("api.budgets[]", Budget),
+    ("api.retry", Retry),
+    ("collections.*", Collection),
+    ("collections.*.cursor", Cursor),
+    ("collections.*.full", Full),
+    ("collections.*.changed", Changed),
+    ("paginate", Paginator),
+    ("paginate.tie_breaker", TieBreaker),
+    ("collections.*.properties.*", Property),
+)
+
+
+def reference() -> str:
+    """The whole page, in Markdown."""
+    lines = ["# The spec language", "", "Made by `syncer schema --reference` from the code that reads specs; do not edit by hand.", ""]
+    for title, cls in _CHAPTERS:
+        lines += [f"## {title}", "", *_described(cls)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _described(cls: type) -> Iterator[str]:
+    yield from _prose(cls)
+    if issubclass(cls, Kind):
+        for name, alternative in sorted(cls.alternatives.items()):
+            yield from (f"### kind: {name}", "", *_prose(alternative), *_table(alternative))
+        return
+    yield from _table(cls)
+    if cls is Property:
+        doc = columns.__doc__ or ""
+        yield from ("What each type takes; everything else is a reject, and JSON null and a missing value are NULL:", "")
+        yield from (line for line in doc.splitlines() if line.startswith("|"))
+        yield ""
+
+
+def _prose(cls: type) -> Iterator[str]:
+    doc = (cls.__doc__ or "").split("\n\n")
+    yield from (" ".join(doc[0].split()), "")
+    for paragraph in doc[1:]:
+        yield from (" ".join(paragraph.split()), "")
+
+
+def _table(cls: type) -> Iterator[str]:
+    hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
+    if not fields(cls):
+        return
+    yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
+    for declared in fields(cls):
+        word = field_word(declared)
+        default = declared.default_factory() if declared.default_factory is not MISSING else declared.default
+        yield f"| `{word}` | {_kind_of(hints[declared.name])} | {_default(default)} | {docs[word].text} |"
+    yield ""
+
+
+def _kind_of(hint: Any) -> str:
+    """A field's type in the words of a spec."""
+    if get_origin(hint) is Annotated:
+        return _kind_of(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return _kind_of(next(arm for arm in get_args(hint) if arm is not NoneType))
+    if get_origin(hint) is Literal:
+        return " or ".join(f"`{word}`" for word in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"{_kind_of(get_args(hint)[0])}, or several"
+    if get_origin(hint) is not None:
+        return f"name: {_kind_of(get_args(hint)[1])}"
+    if issubclass(hint, Kind):
+        return f"a kind of `{hint.family}`"
+    if issubclass(hint, Scalar):
+        return {"Template": "template", "TypeName": "type", "Pattern": "pattern"}.get(hint.__name__, hint.__name__.lower())
+    if is_dataclass(hint) and isinstance(hint, type):
+        return f"{hint.__name__.lower()}, see there"
+    plain: dict[Any, str] = {str: "text", int: "number", bool: "true or false", float: "number"}
+    return plain[hint]
+
+
+def _default(value: Any) -> str:
+    if value is MISSING:
+        return "needed"
+    if value is None or value in ((), {}):
+        return ""
+    if isinstance(value, Kind):
+        return f"`{value.name}`"
+    if is_dataclass(value) and not isinstance(value, Scalar):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{', '.join(map(str, value)) if isinstance(value, tuple) else value}`"
