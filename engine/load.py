@@ -16,7 +16,7 @@ from .hub.fold import CollectionState
 from .hub.segment import number_of
 from .parse import Source
 from .plan import load_step
-from .spec import Collection, property_fingerprints
+from .spec import KEY, Collection, property_fingerprints
 from .stage import Stage, Staged
 
 LOAD_BYTES = 400 * 2**20
@@ -42,7 +42,12 @@ class Loader:
         while True:
             seen = self.warehouse.seen(self.hub_id, table)
             last = self._manifest(name, seen.load)
-            refill = bool(seen.prints) and any(seen.prints.get(word) != value for word, value in prints.items())
+            if seen.there and seen.prints.get(KEY, prints[KEY]) != prints[KEY]:
+                raise WarehouseError(
+                    f"{name}: the key is another than that of the rows in {self.schema}.{name}; drop the table, "
+                    "and it is filled anew from the hub, or name another --schema"
+                )
+            refill = seen.load > 0 and (not seen.there or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
             manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill)
             if manifest is None:
                 return total, note
@@ -104,9 +109,9 @@ class Loader:
             staged = Staged()
             stage.rows(name, collection, step.new, step.epoch, True, staged)
             stage.rows(name, collection, step.again, step.epoch, False, staged)
-            gone, note = step.gone_since, None
-            if gone is not None and staged.unreadable_since is not None and staged.unreadable_since >= gone:
-                gone, note = None, "records with an unreadable key came, so nothing was marked as deleted"
+            marks_gone, note = step.marks_gone, None
+            if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
+                marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"
             batch = Batch(
                 table=table,
                 hub=self.hub_id,
@@ -114,7 +119,8 @@ class Loader:
                 files=staged.files,
                 starts=step.starts,
                 complete=step.complete,
-                gone_since=gone,
+                gone_since=step.gone_since,
+                marks_gone=marks_gone,
                 prints=property_fingerprints(collection),
                 read=staged.read,
                 rejected=staged.rejected,

@@ -281,7 +281,7 @@ def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, s
 
 def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tuple[At, str]]:
     kind = prop.type.text.removesuffix("[]")
-    if word in ADDED_COLUMNS or word.startswith("_syncer") or not word.strip():
+    if word in ADDED_COLUMNS or word.startswith(("_syncer", " ")) or not word:
         yield at, f"{word!r} is a column that syncer adds; choose another name, with `from: {word}`"
     if prop.format and kind not in ("timestamp", "date"):
         yield (*at, "format"), f"a {kind} has no format; leave it out, or declare a timestamp or date"

@@ -126,7 +126,9 @@ class LoadStep:
     complete: bool
     """Whether `new` and `again` are together all there is since their oldest epoch, so that no row outranks them."""
     gone_since: int | None
-    """What no segment of this run or later holds is gone; None: nothing is."""
+    """The run at which the last pass began that proved what is gone: what no segment since then holds; None: no pass did."""
+    marks_gone: bool
+    """Whether this load finds out what is gone: `new` and `again` hold every key since `gone_since`."""
 
     def epoch(self, name: str) -> int:
         return epoch(name, self.starts)
@@ -156,5 +158,6 @@ def load_step(
     if complete:
         oldest = min([epoch(name, starts) for name in new] + ([since_pass] if since_pass is not None else []), default=0)
         again = tuple(before) if refill else tuple(name for name in before if run_of(name) >= oldest)
-    gone = max((one.run for one in ended if one.gone), default=None)
-    return LoadStep(load, tuple(new), again, starts, complete, gone)
+    gone = max((one.run for one in state.passes if one.gone and one.ended in taken), default=None)
+    marks_gone = gone is not None and (refill or any(one.gone for one in ended))
+    return LoadStep(load, tuple(new), again, starts, complete, gone, marks_gone)

@@ -235,7 +235,7 @@ def _pull(
             try:
                 puller.pull(name, state.of(name), book)
             except Refused as error:
-                stopped = str(error)
+                stopped = settings.hide(str(error))
                 outcome.fail("failed", stopped)
             except SyncerError as error:
                 outcome.fail("incomplete" if isinstance(error, Incomplete) else "failed", settings.hide(str(error)))

@@ -73,7 +73,7 @@ def env_name(spec: Spec, setting: str) -> str:
 def given_settings(spec: Spec, flags: Iterable[str], directory: str = ".") -> Settings:
     """What the user gave, checked against its declarations, and what follows from defaults.
 
-    A setting that nothing needs may be missing. Raises UsageError with every mistake, each with how to mend it.
+    What is missing is `needed`'s to tell: a load needs no password. Raises UsageError with every mistake.
     """
     mistakes: list[str] = []
     values: dict[str, str] = {}
@@ -98,9 +98,6 @@ def given_settings(spec: Spec, flags: Iterable[str], directory: str = ".") -> Se
             else:
                 values[name] = text
     _fill_defaults(spec, values)
-    missing = [name for name, setting in spec.settings.items() if setting.required and name not in values]
-    if missing:
-        mistakes.append(explain_missing(spec, missing))
     if mistakes:
         raise UsageError("\n".join(mistakes))
     return Settings(values, frozenset(name for name, setting in spec.settings.items() if setting.secret))
@@ -120,7 +117,7 @@ def explain_missing(spec: Spec, names: Iterable[str]) -> str:
 
 def needed(spec: Spec, settings: Settings) -> str:
     """The base URL; a check that everything a pull needs was given. Raises UsageError that names all that is missing."""
-    missing: list[str] = []
+    missing = [name for name, setting in spec.settings.items() if setting.required and name not in settings.values]
     for template in (spec.api.base_url, *spec.api.headers.values(), *spec.api.params.values()):
         try:
             template.render(settings.values)

@@ -163,10 +163,16 @@ class Spec:
         )
 
 
+KEY, CURSOR = " key", " cursor"
+"""What stands beside the properties in `property_fingerprints`; no property's name starts with a blank."""
+
+
 def property_fingerprints(collection: Collection) -> dict[str, str]:
-    """A fingerprint for each property, and for what orders and tells records apart: what a load compares to fill what is new."""
-    prints = {name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match)]) for name, prop in collection.properties.items()}
-    return prints | {"": _hash([collection.key, collection.cursor.property if collection.cursor else None])}
+    """Fingerprints of each property, and of what tells records and their versions apart: a load fills what has changed."""
+    properties = collection.properties.items()
+    prints = {name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match)]) for name, prop in properties}
+    cursor = collection.cursor.property if collection.cursor else None
+    return {**prints, KEY: _hash(collection.key), CURSOR: _hash(cursor)}
 
 
 def _hash(value: object) -> str:

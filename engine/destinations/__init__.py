@@ -41,8 +41,8 @@ class Batch:
     """What one load brings.
 
     `files` are Parquet files with the table's columns, `_segment`, and the stage's order columns. `complete` says that they
-    hold every version since the oldest epoch among them, so that no row outranks theirs. Rows that no file holds a key of,
-    from run `gone_since` on, are gone.
+    hold every version since the oldest epoch among them, so that no row outranks theirs. A deleted row comes back with a
+    version of run `gone_since` or later. Where `marks_gone`, rows of which no file holds such a version are gone.
     """
 
     table: Table
@@ -52,6 +52,7 @@ class Batch:
     starts: Sequence[int]
     complete: bool
     gone_since: int | None
+    marks_gone: bool
     prints: Mapping[str, str]
     read: int
     rejected: int
@@ -94,8 +95,8 @@ class Seen:
     """The number of the last load."""
     prints: Mapping[str, str] = field(default_factory=dict)
     """The properties' fingerprints at that load."""
-    rows: bool = False
-    """Whether the table holds anything."""
+    there: bool = False
+    """Whether the table is there; a table that was dropped is filled again from the hub."""
 
 
 class InDoubt(Exception):

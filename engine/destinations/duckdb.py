@@ -94,22 +94,20 @@ class DuckDB:
 
     def seen(self, hub: str, table: Table) -> Seen:
         con = self._connection()
-        rows = False
-        if self._columns(con, table.name):
-            rows = con.execute(f"SELECT 1 FROM {self._name(table.name)} LIMIT 1").fetchone() is not None
+        there = bool(self._columns(con, table.name))
         row = con.execute(
             f"SELECT load, properties FROM {self._name('_syncer_receipts')} WHERE hub = ? AND collection = ? ORDER BY load DESC LIMIT 1",
             [hub, table.name],
         ).fetchone()
-        return Seen(int(row[0]), json.loads(row[1] or "{}"), rows) if row else Seen(rows=rows)
+        return Seen(int(row[0]), json.loads(row[1] or "{}"), there) if row else Seen(there=there)
 
     def commit(self, batch: Batch) -> Receipt:
         with self._transaction() as con:
             done = self._receipt(con, batch)
             if done:
                 return done
-            is_new = self._shape(con, batch.table, batch.hub, batch.prints)
-            receipt = _Upsert(con, batch, self._name(batch.table.name), self._kept(con, batch.table), is_new).run()
+            self._shape(con, batch.table, batch.hub)
+            receipt = _Upsert(con, batch, self._name(batch.table.name), self._kept(con, batch.table)).run()
             self._take_rejects(con, batch)
             row = {
                 "hub": batch.hub,
@@ -140,8 +138,8 @@ class DuckDB:
             raise WarehouseError(f"warehouse {self.path}: load {batch.load} of {batch.table.name} is not the next; another loader was here")
         return None
 
-    def _shape(self, con: DuckDBPyConnection, table: Table, hub: str, prints: Mapping[str, str]) -> bool:
-        """Make the table what the spec declares; gives whether it is new. A retyped column is made anew: the load fills it."""
+    def _shape(self, con: DuckDBPyConnection, table: Table, hub: str) -> None:
+        """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
         name, there = self._name(table.name), self._columns(con, table.name)
         declared = {column.name: column.type for column in table.columns}
         if not there:
@@ -160,7 +158,6 @@ class DuckDB:
                     con.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
         self._comment(con, table)
-        return not there
 
     def _may_retype(self, con: DuckDBPyConnection, table: Table, hub: str, column: str, difference: str) -> None:
         """Raises WarehouseError where the hub could not fill the column anew for every row."""
@@ -297,8 +294,8 @@ class _Upsert:
     The batch's values stay in their files; temporary tables hold keys and verdicts only, so that memory stays small.
     """
 
-    def __init__(self, con: DuckDBPyConnection, batch: Batch, name: str, kept: Sequence[str], is_new: bool) -> None:
-        self.con, self.batch, self.name, self.kept, self.is_new = con, batch, name, kept, is_new
+    def __init__(self, con: DuckDBPyConnection, batch: Batch, name: str, kept: Sequence[str]) -> None:
+        self.con, self.batch, self.name, self.kept = con, batch, name, kept
         table = batch.table
         self.columns = [column.name for column in table.columns]
         self.key = ", ".join(quoted(name) for name in table.key)
@@ -312,12 +309,12 @@ class _Upsert:
         if self.batch.files:
             book |= self._find_losers()
             if self.con.execute(f"SELECT 1 FROM {self.name} LIMIT 1").fetchone() is None:
-                self._insert(self.best)
+                self._insert(self.best, "NULL")
                 book["inserted"] = self._number(f"SELECT count(*) FROM {self.best} WHERE _syncer_counted")
             else:
                 for verdict, number in self._merge().items():
                     book[verdict] += number
-        if self.batch.gone_since is not None and not self.is_new:
+        if self.batch.marks_gone:
             book["deleted"] = self._mark_gone()
         return Receipt(self.batch.load, **book)
 
@@ -340,12 +337,13 @@ class _Upsert:
         """The best versions against the rows that are there; how many counted ones got which verdict. Raises InDoubt."""
         differs = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in self.columns)
         older, doubt = ("false", "false") if self.batch.complete else self._older(self.batch.table.cursor)
+        back = f"(t._deleted_at IS NOT NULL AND b._syncer_run >= {self.batch.gone_since or 0})"
         kept = "".join(f", t.{quoted(name)}" for name in self.kept)
         self.con.execute(
             f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
-            f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, "
+            f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS gone_at, "
             f"CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
-            f"WHEN t._deleted_at IS NOT NULL OR {differs} THEN 'updated' ELSE 'unchanged' END AS verdict "
+            f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS verdict "
             f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}"
         )
         rows = self.con.execute("SELECT verdict, count(*) FILTER (_syncer_counted) FROM verdicts GROUP BY 1").fetchall()
@@ -356,9 +354,10 @@ class _Upsert:
             changed = "SELECT * FROM verdicts WHERE verdict = 'updated'"
             self.con.execute(f"DELETE FROM {self.name} AS t USING ({changed}) AS b WHERE {self.same_key}")
         if found.keys() & {"inserted", "updated"}:
-            columns = ", ".join(["b.*", *(f"v.{quoted(name)}" for name in self.kept)])
+            gone_at = f"CASE WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v.gone_at END AS gone_at"
+            columns = ", ".join(["b.*", gone_at, *(f"v.{quoted(name)}" for name in self.kept)])
             accepted = "b._segment = v._segment AND v.verdict IN ('inserted', 'updated')"
-            self._insert(f"(SELECT {columns} FROM {self.best} AS b JOIN verdicts AS v ON {accepted})", self.kept)
+            self._insert(f"(SELECT {columns} FROM {self.best} AS b JOIN verdicts AS v ON {accepted})", "gone_at", self.kept)
         return found
 
     def _older(self, cursor: str | None) -> tuple[str, str]:
@@ -380,11 +379,12 @@ class _Upsert:
         doubt = f"(({epoch}) BETWEEN 0 AND b._syncer_epoch - 1 AND {lower})" if cursor else "false"
         return older, doubt
 
-    def _insert(self, source: str, kept: Sequence[str] = ()) -> None:
+    def _insert(self, source: str, gone_at: str, kept: Sequence[str] = ()) -> None:
         columns = ", ".join(quoted(name) for name in [*self.columns, *kept])
         now = f"make_timestamptz({self.batch.synced_at})"
         self.con.execute(
-            f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) SELECT {columns}, {now}, NULL, _segment FROM {source}"
+            f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) "
+            f"SELECT {columns}, {now}, {gone_at}, _segment FROM {source}"
         )
 
     def _mark_gone(self) -> int:
