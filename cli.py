@@ -159,7 +159,7 @@ def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Seq
     from .engine.parse import read_spec
     from .engine.run import run as carry_out
     from .engine.settings import given_settings
-    from .engine.show import progress, summary_lines
+    from .engine.show import progress, remarks, summary_lines
 
     signal.signal(signal.SIGTERM, _as_interrupt)
     with _told():
@@ -167,10 +167,9 @@ def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Seq
         settings = given_settings(source.spec, given or [])
         with progress() as observer:
             summary = carry_out(source, settings, options, halves, observer)
-    if as_json:
-        typer.echo(json.dumps(summary.as_json(), indent=2))
-    else:
-        typer.echo("\n".join(summary_lines(source.spec.label, summary)))
+    typer.echo(json.dumps(summary.as_json(), indent=2) if as_json else "\n".join(summary_lines(source.spec.label, summary)))
+    for remark in remarks(summary):
+        typer.echo(remark, err=True)
     if summary.status != "complete":
         raise typer.Exit(1)
 

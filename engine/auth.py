@@ -97,6 +97,11 @@ class ApiKey(Auth):
     query: Annotated[str | None, Doc("the parameter that takes it; a header is safer, for URLs are logged on their way")] = None
     prefix: Annotated[str, Doc("what stands before the key in the header, with its blank: 'Token '")] = ""
 
+    def mistakes(self) -> list[str]:
+        """What no schema can see, for the one who writes the spec."""
+        one = (self.header is None) != (self.query is None)
+        return [] if one else ["a key goes into a header or into the query; give one of `header` and `query`"]
+
     def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
         if self.header:
             request.headers[self.header] = self.prefix + values["key"]

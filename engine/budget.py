@@ -6,7 +6,8 @@ An API's own headers, where the spec names them, are believed over the declared 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Annotated, Literal
 
 from .fields import Doc, Duration
@@ -28,13 +29,16 @@ class Budget:
 
     def wait(self, allowance: Allowance, now: float) -> float:
         """How many seconds to wait before the next request."""
-        return max(allowance.until - now, 0.0) if allowance.left <= 0 else 0.0
+        wait = allowance.until - now if allowance.left <= 0 else 0.0
+        if len(allowance.sent) >= allowance.limit:
+            wait = max(wait, allowance.sent[-allowance.limit] + self.per.seconds - now)
+        return max(wait, 0.0)
 
     def spent(self, allowance: Allowance, now: float) -> Allowance:
         """What is left after one request is sent now."""
         if now >= allowance.until:
-            allowance = Allowance(allowance.limit, allowance.limit, now + self.per.seconds)
-        return replace(allowance, left=allowance.left - 1)
+            allowance = replace(allowance, left=allowance.limit, until=now + self.per.seconds)
+        return replace(allowance, left=allowance.left - 1, sent=(*allowance.sent[1 - allowance.limit :], now))
 
     def told(self, allowance: Allowance, headers: Mapping[str, str], status: int, now: float, epoch: float) -> Allowance:
         """What is left by an answer's headers; `now` is a monotonic clock's, `epoch` the wall's.
@@ -47,7 +51,7 @@ class Budget:
         if limit:
             allowance = replace(allowance, limit=int(limit))
         if left is not None:
-            allowance = replace(allowance, left=int(left))
+            allowance = replace(allowance, left=int(left), sent=())
         if reset is not None:
             seconds = reset - epoch if self.reset == "epoch" else reset
             allowance = replace(allowance, until=now + min(max(seconds, 0.0), 10 * self.per.seconds))
@@ -63,10 +67,13 @@ class Allowance:
     left: int
     limit: int
     until: float
+    sent: tuple[float, ...] = field(default=(), compare=False)
+    """When the last requests were sent, while the API does not tell what is left: no stretch of time may hold too many."""
 
 
 def _number(headers: Mapping[str, str], name: str | None) -> float | None:
     try:
-        return float(headers.get(name, "")) if name else None
+        number = float(headers.get(name, "")) if name else None
     except ValueError:
         return None
+    return number if number is not None and isfinite(number) else None

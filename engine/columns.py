@@ -1,6 +1,6 @@
 """The column types: from which JSON forms each is read without loss, in SQL and in Python. Pure.
 
-Each type is one class with three things, and all agree (`tests/test_columns.py` compares them over arbitrary JSON):
+Each type is one class with three things, and all agree (`tests/test_stage.py` compares them over arbitrary JSON):
 
 - `sql`: the fast reading by DuckDB, of the plain forms only. NULL for a value that is there means: odd, ask `convert`.
 - `convert`: the slow, obviously right reading of any JSON value from its exact text; a Reject with a reason where it would lose.
@@ -10,15 +10,17 @@ What each type takes (everything else is a reject; JSON null and a missing value
 
 | type | from | but not |
 | --- | --- | --- |
-| string | strings; numbers and booleans, as their exact text | objects, lists |
-| integer | numbers without a fraction (`1`, `1.0`, `1e3`) in 64 bits; strings that are one (`"12"`) | `"03"`, 1.5, 10^20, booleans |
-| number | numbers, and strings that are one: the nearest double | what is not finite, `"NaN"` |
-| decimal(p,s) | numbers, and strings that are one, whose digits all fit | 1.239 as decimal(9,2) |
+| string | strings; numbers and booleans, as their exact text | objects, lists, half a surrogate pair |
+| integer | numbers without a fraction (`1`, `1.0`, `1e3`) in 64 bits; strings that are one (`"12"`) | `"03"`, `"1.0"`, 1.5, 10^20, true |
+| number | numbers, and strings that are one: the nearest double | what is not finite, `"NaN"`, 1e400 |
+| decimal(p,s) | numbers, and strings that are one, whose digits all fit | 1.239 as decimal(9,2), `"03"` |
 | boolean | true, false | 1, "yes", "true" |
-| timestamp | strings of its format with an offset (or of `timezone`), to the microsecond; numbers where the format is an epoch | finer digits, second 60 |
+| timestamp | strings of its format with an offset (or in `timezone`), to the microsecond; of an epoch, numbers too | finer digits, second 60 |
 | date | strings like 2016-11-22, or of its format | a time of day besides |
-| json | everything, byte for byte | |
+| json | everything, byte for byte | half a surrogate pair |
 | T[] | lists whose every element is null or a T | anything but a list |
+
+Of a doubled name in an object the first counts, everywhere: in DuckDB's reading, in the exact one and in the slow one.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Context, InvalidOperation
 from decimal import Decimal as Exact
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -38,7 +41,8 @@ from .kinds import did_you_mean
 from .record import items, raw_at, text_of
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_INTEGER = r"0|-?[1-9][0-9]*"
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_ODD_IN_JSON = re.compile(r"[\x00-\x1f\ud800-\udfff]|\\u[dD][89a-fA-F]")
 _PLAIN_INTEGER = "({k} = 'UBIGINT' OR ({k} = 'BIGINT' AND {s} <> '0'))"
 """DuckDB writes -0 as 0."""
 
@@ -49,13 +53,17 @@ class Reject(ValueError):
 
 @dataclass(frozen=True)
 class ColumnType:
-    """What a property may be declared as. `duckdb` is the type's name there; `exact` types are read from exact text."""
+    """What a property may be declared as. `duckdb` is the type's name there; `exact` types need a value's exact text."""
 
     duckdb: ClassVar[str]
     exact: ClassVar[bool] = False
 
-    def sql(self, k: str, s: str) -> str:
-        """DuckDB's reading, from two expressions: the JSON type's name, and the text (of exact types: the exact JSON text)."""
+    def sql(self, k: str, s: str, x: str) -> str:
+        """DuckDB's reading, from three expressions.
+
+        `k` is the JSON type's name, `s` the text (of numbers, objects and lists as DuckDB writes them anew), and `x` the exact
+        JSON text, or NULL where it is not certain.
+        """
         raise NotImplementedError
 
     def convert(self, raw: str) -> str:
@@ -66,27 +74,31 @@ class ColumnType:
         """SQL for the value that a canonical text stands for."""
         return f"CAST({text} AS {self.duckdb})"
 
-    def list_sql(self, texts: str, forms: str) -> str | None:
-        """The fast reading of a list, from its elements' texts and JSON types; None where there is none."""
-        return None
+    def list_sql(self, texts: str, forms: str) -> str:
+        """The fast reading of a list, from its elements' texts and JSON types; NULL where some element is odd."""
+        form = f"(CASE ({forms})[i] WHEN 'UBIGINT' THEN 'BIGINT' ELSE ({forms})[i] END)"  # a list's 0 may have been -0
+        listed = f"list_transform({texts}, lambda s, i: {self.sql(form, 's', 'NULL')})"
+        return f"CASE WHEN list_count({listed}) = list_count({texts}) THEN {listed} END"
 
 
 @dataclass(frozen=True)
 class String(ColumnType):
     duckdb: ClassVar[str] = "VARCHAR"
 
-    def sql(self, k: str, s: str) -> str:
+    def sql(self, k: str, s: str, x: str) -> str:
         return f"CASE WHEN {k} IN ('VARCHAR', 'BOOLEAN') OR {_PLAIN_INTEGER.format(k=k, s=s)} THEN {s} END"
 
     def convert(self, raw: str) -> str:
         if raw[0] in "{[":
             raise Reject("is an object or a list, not a text; declare it json")
         text = str(text_of(raw))
+        if raw[0] != '"' and raw not in ("true", "false") and not _NUMBER.fullmatch(raw):
+            raise Reject("is not JSON")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise Reject("holds half a surrogate pair, which no text can")
         return text
 
-    def list_sql(self, texts: str, forms: str) -> str | None:
+    def list_sql(self, texts: str, forms: str) -> str:
         return f"CASE WHEN list_has_all(['VARCHAR', 'NULL'], {forms}) THEN {texts} END"
 
 
@@ -94,25 +106,27 @@ class String(ColumnType):
 class Integer(ColumnType):
     duckdb: ClassVar[str] = "BIGINT"
 
-    def sql(self, k: str, s: str) -> str:
-        plain = f"{k} IN ('BIGINT', 'UBIGINT') OR ({k} = 'VARCHAR' AND regexp_full_match({s}, '{_INTEGER}'))"
-        return f"CASE WHEN {plain} THEN TRY_CAST({s} AS BIGINT) END"
+    def sql(self, k: str, s: str, x: str) -> str:
+        whole = f"TRY_CAST({s} AS BIGINT)"
+        return f"CASE WHEN {k} IN ('BIGINT', 'UBIGINT') OR ({k} = 'VARCHAR' AND CAST({whole} AS VARCHAR) = {s}) THEN {whole} END"
 
     def convert(self, raw: str) -> str:
         text = str(text_of(raw))
         if raw[0] == '"':
-            if not re.fullmatch(_INTEGER, text):
+            if not _INTEGER.fullmatch(text):
                 raise Reject("is a text that is not exactly an integer")
         elif not _NUMBER.fullmatch(raw):
             raise Reject("is not a number")
         exact = _exact(text)
-        if exact.adjusted() > 18 or exact != exact.to_integral_value():
-            raise Reject("has a fraction, or is too large for 64 bits")
-        if not -(2**63) <= int(exact) < 2**63:
+        if not exact:
+            return "0"
+        if exact != exact.to_integral_value():
+            raise Reject("has a fraction")
+        if exact.adjusted() > 18 or not -(2**63) <= int(exact) < 2**63:
             raise Reject("is too large for 64 bits")
         return str(int(exact))
 
-    def list_sql(self, texts: str, forms: str) -> str | None:
+    def list_sql(self, texts: str, forms: str) -> str:
         whole = f"list_has_all(['BIGINT', 'UBIGINT', 'NULL'], {forms})"
         cast = f"TRY_CAST({texts} AS BIGINT[])"
         return f"CASE WHEN {whole} AND list_count({cast}) = list_count({texts}) THEN {cast} END"
@@ -122,14 +136,12 @@ class Integer(ColumnType):
 class Number(ColumnType):
     duckdb: ClassVar[str] = "DOUBLE"
 
-    def sql(self, k: str, s: str) -> str:
+    def sql(self, k: str, s: str, x: str) -> str:
         cast = f"TRY_CAST({s} AS DOUBLE)"
         return f"CASE WHEN ({k} = 'DOUBLE' OR {_PLAIN_INTEGER.format(k=k, s=s)}) AND isfinite({cast}) THEN {cast} END"
 
     def convert(self, raw: str) -> str:
-        text = str(text_of(raw))
-        if raw[0] not in '"-0123456789' or not _NUMBER.fullmatch(text):
-            raise Reject("is not a number")
+        text = _number(raw)
         nearest = float(text)
         if nearest in (float("inf"), float("-inf")):
             raise Reject("is too large for a double")
@@ -146,31 +158,33 @@ class Decimal(ColumnType):
     def duckdb(self) -> str:  # type: ignore[override]  # what the others know as a class, this one knows by its digits
         return f"DECIMAL({self.precision},{self.scale})"
 
-    def sql(self, k: str, s: str) -> str:
-        whole = f"[0-9]{{1,{self.precision - self.scale}}}" if self.precision > self.scale else "0"
-        part = f"(\\.[0-9]{{1,{self.scale}}}0*)?" if self.scale else ""
-        return f"CASE WHEN regexp_full_match({s}, '\"?-?{whole}{part}\"?') THEN TRY_CAST(trim({s}, '\"') AS {self.duckdb}) END"
+    def sql(self, k: str, s: str, x: str) -> str:
+        """Of all JSON types, only a number that is no integer is written anew in a way that may change it."""
+        before, after = self.precision - self.scale, self.scale
+        whole = f"(0|[1-9][0-9]{{0,{before - 1}}})" if before else "0"
+        part = f"(\\.[0-9]{{1,{after}}}0*)?" if after else ""
+        text = f"CASE {k} WHEN 'DOUBLE' THEN {x} ELSE {s} END"
+        return f"CASE WHEN regexp_full_match({text}, '-?{whole}{part}') THEN TRY_CAST({text} AS {self.duckdb}) END"
 
     def convert(self, raw: str) -> str:
-        text = str(text_of(raw))
-        if raw[0] not in '"-0123456789' or not _NUMBER.fullmatch(text):
-            raise Reject("is not a number")
-        exact = _exact(text)
+        exact = _exact(_number(raw))
         _, digits, exponent = exact.as_tuple()
         zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
         places = max(-int(exponent) - zeros, 0)
-        if exact and places > self.scale:
+        if not exact:
+            return "0"
+        if places > self.scale:
             raise Reject(f"has {places} digits after the point, the type holds {self.scale}")
-        if exact and exact.adjusted() + 1 > self.precision - self.scale:
+        if exact.adjusted() + 1 > self.precision - self.scale:
             raise Reject(f"is too large for {self.precision - self.scale} digits before the point")
-        return str(exact.quantize(Exact(1).scaleb(-self.scale), context=Context(prec=80)))
+        return f"{exact.quantize(Exact(1).scaleb(-self.scale), context=Context(prec=80)):f}"
 
 
 @dataclass(frozen=True)
 class Boolean(ColumnType):
     duckdb: ClassVar[str] = "BOOLEAN"
 
-    def sql(self, k: str, s: str) -> str:
+    def sql(self, k: str, s: str, x: str) -> str:
         return f"CASE WHEN {k} = 'BOOLEAN' THEN {s} = 'true' END"
 
     def convert(self, raw: str) -> str:
@@ -178,7 +192,7 @@ class Boolean(ColumnType):
             raise Reject("is not true or false")
         return raw
 
-    def list_sql(self, texts: str, forms: str) -> str | None:
+    def list_sql(self, texts: str, forms: str) -> str:
         return f"CASE WHEN list_has_all(['BOOLEAN', 'NULL'], {forms}) THEN CAST({texts} AS BOOLEAN[]) END"
 
 
@@ -188,21 +202,20 @@ class Timestamp(ColumnType):
     timezone: str | None = None
     duckdb: ClassVar[str] = "TIMESTAMPTZ"
 
-    def sql(self, k: str, s: str) -> str:
-        if self.format in times.UNITS:
-            limit = 253_402_300_800 * times.SECOND // times.UNITS[self.format]
-            plain = f"{k} IN ('BIGINT', 'UBIGINT') OR ({k} = 'VARCHAR' AND regexp_full_match({s}, '{_INTEGER}'))"
-            whole = f"TRY_CAST({s} AS BIGINT)"
-            within = f"({plain}) AND {whole} BETWEEN -{limit // 4} AND {limit - 1}"
-            return f"CASE WHEN {within} THEN make_timestamptz({whole} * {times.UNITS[self.format]}) END"
+    def sql(self, k: str, s: str, x: str) -> str:
+        if unit := times.UNITS.get(self.format):
+            whole = Integer().sql(k, s, x)
+            within = f"({whole}) BETWEEN {times.FIRST // unit} AND {times.LAST // unit}"
+            return f"CASE WHEN {within} THEN make_timestamptz(({whole}) * {unit}) END"
         if self.format != "iso":
             return "CAST(NULL AS TIMESTAMPTZ)"
         day, time = r"\d{4}-\d\d-\d\d", r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
         with_offset = rf"regexp_full_match({s}, '{day}[T ]{time}(Z|[+-](0\d|1[0-4]):[0-5]\d)')"
-        readings = f"WHEN {k} = 'VARCHAR' AND {s} >= '0001-01-02' AND {with_offset} THEN TRY_CAST({s} AS TIMESTAMPTZ)"
+        plain = f"{k} = 'VARCHAR' AND {s} BETWEEN '0001-01-02' AND '9999-12-31'"  # no offset leads out of the years 1 to 9999
+        readings = f"WHEN {plain} AND {with_offset} THEN TRY_CAST({s} AS TIMESTAMPTZ)"
         if self.timezone == "UTC":
             bare = f"regexp_full_match({s}, '{day}[T ]{time}')"
-            readings += f" WHEN {k} = 'VARCHAR' AND {s} >= '0001-01-02' AND {bare} THEN TRY_CAST({s} || 'Z' AS TIMESTAMPTZ)"
+            readings += f" WHEN {plain} AND {bare} THEN TRY_CAST({s} || 'Z' AS TIMESTAMPTZ)"
         return f"CASE {readings} END"
 
     def convert(self, raw: str) -> str:
@@ -210,8 +223,6 @@ class Timestamp(ColumnType):
             raise Reject("is not a text" + (" or a number" if self.format in times.UNITS else "; name its `format` if it is an epoch"))
         try:
             return str(times.parse(str(text_of(raw)), self.format, ZoneInfo(self.timezone) if self.timezone else None))
-        except OverflowError:
-            raise Reject("lies outside of the years 1 to 9999") from None
         except ValueError as error:
             shown = str(error) if str(error).startswith(("is ", "has ")) else "is no instant of its format"
             raise Reject(shown) from None
@@ -225,7 +236,7 @@ class Date(ColumnType):
     format: str = "iso"
     duckdb: ClassVar[str] = "DATE"
 
-    def sql(self, k: str, s: str) -> str:
+    def sql(self, k: str, s: str, x: str) -> str:
         if self.format != "iso":
             return "CAST(NULL AS DATE)"
         plain = rf"{k} = 'VARCHAR' AND {s} >= '0001' AND regexp_full_match({s}, '\d{{4}}-\d\d-\d\d')"
@@ -245,12 +256,15 @@ class Json(ColumnType):
     duckdb: ClassVar[str] = "JSON"
     exact: ClassVar[bool] = True
 
-    def sql(self, k: str, s: str) -> str:
-        return s
+    def sql(self, k: str, s: str, x: str) -> str:
+        return f"CASE WHEN {k} <> 'NULL' THEN CAST({x} AS JSON) END"
 
     def convert(self, raw: str) -> str:
-        if any("\ud800" <= letter <= "\udfff" for letter in raw):
-            raise Reject("holds half a surrogate pair, which no text can")
+        if _ODD_IN_JSON.search(raw):
+            try:
+                json.dumps(json.loads(raw), ensure_ascii=False).encode()
+            except (ValueError, RecursionError):
+                raise Reject("holds half a surrogate pair, or a raw control character, which JSON cannot") from None
         return raw
 
 
@@ -262,10 +276,9 @@ class List(ColumnType):
     def duckdb(self) -> str:  # type: ignore[override]  # known by its element's type
         return f"{self.of.duckdb}[]"
 
-    def sql(self, k: str, s: str) -> str:
+    def sql(self, k: str, s: str, x: str) -> str:
         texts, forms = f"json_extract_string({s}, '$[*]')", f"json_type({s}, '$[*]')"
-        reading = self.of.list_sql(texts, forms) or f"CASE WHEN {s} = '[]' THEN CAST([] AS {self.duckdb}) END"
-        return f"CASE WHEN {k} = 'ARRAY' THEN {reading} END"
+        return f"CASE WHEN {k} = 'ARRAY' THEN {self.of.list_sql(texts, forms)} END"
 
     def convert(self, raw: str) -> str:
         if raw[0] != "[":
@@ -281,6 +294,14 @@ class List(ColumnType):
     def literal(self, text: str) -> str:
         element = self.of.literal("element")
         return f"list_transform(from_json({text}, '[\"VARCHAR\"]'), lambda element: {element})"
+
+
+def _number(raw: str) -> str:
+    """The exact text of a JSON number, or of a JSON string that is one. Raises Reject."""
+    text = str(text_of(raw))
+    if raw[0] not in '"-0123456789' or not _NUMBER.fullmatch(text):
+        raise Reject("is not a number")
+    return text
 
 
 def _exact(text: str) -> Exact:
@@ -340,7 +361,7 @@ class Property:
     required: Annotated[bool, Doc("a record without this value is reported among the rejects")] = False
     description: Annotated[str | None, Doc("what the column holds; the warehouse shows it as the column's comment")] = None
 
-    @property
+    @cached_property
     def column_type(self) -> ColumnType:
         """The type with its format. Raises ValueError where the two do not go together."""
         name = self.type.text.removesuffix("[]")
@@ -356,27 +377,31 @@ class Property:
             plain = _PLAIN_TYPES[name]()
         return List(plain) if self.type.text.endswith("[]") else plain
 
-    @property
-    def exact(self) -> bool:
-        """Whether its fast reading needs the value's exact text."""
-        return self.column_type.exact and not self.match
-
     def paths(self, name: str) -> Sequence[Path]:
         return self.source or (Path((name,)),)
 
     def pick(self, raws: Sequence[str | None]) -> str | None:
         """The property's JSON text, from the exact texts at its paths: the first that has a value, cut by `match`."""
-        raw = next((raw for raw in raws if raw is not None and raw != "null"), None)
+        raw = first_there(raws)
         if raw is None or self.match is None:
             return raw
         found = self.match.find(str(text_of(raw)))
         return None if found is None else json.dumps(found)
 
-    def read(self, name: str, record: str) -> str | None:
-        """The slow, obviously right reading of the property from a whole record: canonical text, or None. Raises Reject."""
-        raw = self.pick([raw_at(record, path) for path in self.paths(name)])
+    def value(self, raws: Sequence[str | None]) -> str | None:
+        """The property's canonical text, from the exact texts at its paths, or None. Raises Reject."""
+        raw = self.pick(raws)
         if raw is not None:
             return self.column_type.convert(raw)
         if self.required:
             raise Reject("is required, and not there")
         return None
+
+    def read(self, name: str, record: str) -> str | None:
+        """The slow, obviously right reading of the property from a whole record. Raises Reject."""
+        return self.value([raw_at(record, path) for path in self.paths(name)])
+
+
+def first_there(raws: Sequence[str | None]) -> str | None:
+    """The first JSON text that is a value."""
+    return next((raw for raw in raws if raw is not None and raw != "null"), None)

@@ -79,10 +79,11 @@ class Page:
 class Listing:
     """A page read as a list: the exact bytes of each record, and all around them as Python values.
 
-    `values(property)` gives a declared property of every record as exact text, None where it has none.
+    `values(property)` gives a declared property of every record: a number where it is an integer or an instant (microseconds),
+    its text otherwise, None where there is none. `request` is as it was sent, but for credentials.
     """
 
     request: Request
     records: Sequence[bytes] = field(repr=False)
     envelope: Any = field(repr=False)
-    values: Callable[[str], Sequence[str | None]] = field(repr=False, default=lambda name: ())
+    values: Callable[[str], Sequence[int | str | None]] = field(repr=False, default=lambda name: ())

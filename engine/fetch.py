@@ -89,7 +89,7 @@ class Fetcher:
             started = self.clock.monotonic()
             try:
                 response = self._client.send(self._signed(request), auth=self._signature)
-            except httpx.TransportError as error:
+            except (httpx.TransportError, httpx.DecodingError) as error:
                 self._budget_spent({}, 0)
                 if attempt >= retry.attempts:
                     raise FetchError(self._sentence(request, f"no answer ({_cause(error)}), tried {attempt} times")) from None
@@ -177,10 +177,11 @@ class _Signature(httpx.Auth):
         yield from self.scheme.flow(request, self.values)
 
 
-def _cause(error: httpx.TransportError) -> str:
+def _cause(error: httpx.RequestError) -> str:
     """What went wrong, in few words: a transport's own message may hold a URL with a key in it."""
     names = {
         httpx.ConnectError: "cannot connect", httpx.ConnectTimeout: "cannot connect in time", httpx.ReadTimeout: "time-out",
         httpx.RemoteProtocolError: "the answer broke off", httpx.ReadError: "the connection broke",
+        httpx.DecodingError: "the answer does not decompress",
     }  # fmt: skip
     return names.get(type(error), type(error).__name__)

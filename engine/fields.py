@@ -7,8 +7,11 @@ come the parser, the JSON Schema and the documentation.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from math import prod
 from typing import Any, ClassVar, Self
 
 
@@ -60,7 +63,10 @@ class Duration(Scalar):
         for unit in ("d", "h", "m", "s"):
             if self.seconds and self.seconds % self._units[unit] == 0:
                 return f"{int(self.seconds / self._units[unit])}{unit}"
-        return f"{int(self.seconds * 1000)}ms"
+        return f"{round(self.seconds * 1000)}ms"
+
+
+_PLACE = re.compile("0|[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Path(Scalar):
     @classmethod
     def parse(cls, text: Any) -> Path:
         pieces = re.findall(r'"((?:[^"\\]|\\.)*)"|([^."]+)', text)
-        steps = tuple(re.sub(r"\\(.)", r"\1", quoted) if not plain else plain for quoted, plain in pieces)
+        steps = tuple(plain or re.sub(r"\\(.)", r"\1", quoted) for quoted, plain in pieces)
         if not steps or cls(steps).text != text:
             raise ValueError('is not a path; write names joined by dots, and "quote" a name that holds a dot')
         return cls(steps)
@@ -96,7 +102,7 @@ class Path(Scalar):
         for step in self.steps:
             if isinstance(document, dict):
                 document = document.get(step)
-            elif isinstance(document, list) and step.isdecimal() and int(step) < len(document):
+            elif isinstance(document, list) and _PLACE.fullmatch(step) and int(step) < len(document):
                 document = document[int(step)]
             else:
                 return None
@@ -115,23 +121,75 @@ class Pattern(Scalar):
     @classmethod
     def parse(cls, text: Any) -> Pattern:
         try:
-            groups = re.compile(text, re.ASCII).groups
+            with warnings.catch_warnings(action="ignore"):  # of what `_only_pythons` refuses in plain words
+                groups = re.compile(text, re.ASCII).groups
         except re.error as error:
             raise ValueError(f"is not a regular expression ({error})") from None
         if groups != 1:
             raise ValueError(f"has {groups} groups; put the part that is the value, and only that, in round brackets")
-        if odd := re.search(r"\(\?[=!<]|\(\?P=|\\[1-9]|[*+?}]\+", text):
-            raise ValueError(f"uses {odd.group()!r}, which not every warehouse's expressions know; write it without")
+        if odd := _only_pythons(text):
+            raise ValueError(f"uses {odd!r}, which not every warehouse's expressions know; write it without")
+        if _repeats_its_group(text):
+            raise ValueError("repeats its group, and one value cannot be many; put the repetition inside of the round brackets")
+        if "){" in text and prod(map(int, re.findall(r"([0-9]+),?\}", text))) > 1000:
+            raise ValueError("may repeat something more than 1,000 times; write * or +")
         return cls(text)
 
     def find(self, text: str) -> str | None:
         """The group's text at the first match (empty where the group took no part); None where nothing matches. As RE2 has it."""
-        match = re.search(self._for_python(), text, re.ASCII)
+        match = _compiled(self.text).search(text)
         return None if match is None else match.group(1) or ""
-
-    def _for_python(self) -> str:
-        """`$` is the very end in RE2; Python's also stands before a last newline."""
-        return re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", lambda m: r"\Z" if m.group() == "$" else m.group(), self.text, flags=re.S)
 
     def __str__(self) -> str:
         return self.text
+
+
+_IN_CLASS = r"\\[dDwWstnrfva]|\\x[0-9a-fA-F]{2}|\\[!-/:-@\[-`{-~]"
+_PART = re.compile(
+    rf"{_IN_CLASS}|\\[SbA]"  # escapes
+    rf"|\[\^?\]?(?:{_IN_CLASS}|(?!&&|--|~~|\|\|)[^\[\]\\])*\]"  # a class of characters
+    r"|\((?:\?:|\?P<[A-Za-z_]\w*>|(?!\?))|\)"  # groups
+    r"|[*+?]\??(?!\+)|\{(?:[0-9]{1,3}|1000)(?:,(?:[0-9]{1,3}|1000)?)?\}\??(?!\+)"  # repetitions
+    r"|[^\\\[\](){}*+?]"
+)
+"""A part that Python and RE2 read alike, once what differs a little is spelled out."""
+
+_SPELLED_OUT = {"$": r"\Z", r"\s": r"[ \t\n\r\f]", r"\S": r"[^ \t\n\r\f]"}
+"""`$` is the very end in RE2, and in Python also before a last newline; a blank is a vertical tab more in Python."""
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern as RE2 reads it."""
+    parts = _PART.findall(pattern)
+    spelled = [part.replace(r"\s", r" \t\n\r\f") if part[0] == "[" else _SPELLED_OUT.get(part, part) for part in parts]
+    return re.compile("".join(spelled), re.ASCII)
+
+
+def _only_pythons(pattern: str) -> str:
+    """The first piece of a pattern that RE2 lacks or reads in another way; empty where there is none."""
+    at = 0
+    while at < len(pattern):
+        part = _PART.match(pattern, at)
+        if part is None:
+            odd = re.compile(r"\(\?(?:P?[^\w\s]|\w)|\\.|[*+?}]\??\+|.", re.DOTALL).match(pattern, at)
+            return odd.group() if odd else pattern[at:]
+        at = part.end()
+    return ""
+
+
+def _repeats_its_group(pattern: str) -> bool:
+    """Whether the group, or one around it, is repeated: what it then holds is told differently by Python and RE2."""
+    around: list[bool] = []
+    closed = False
+    for part in _PART.findall(pattern):
+        if closed and part[0] in "*+{":
+            return True
+        closed = False
+        if part[0] == "(":
+            around.append(part != "(?:")
+        elif part == ")":
+            closed = around.pop()
+            if closed and around:
+                around[-1] = True
+    return False

@@ -6,16 +6,14 @@ died is repeated under its number, so that nothing is loaded twice and nothing i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+from functools import partial
 
 from .destinations import Batch, Column, InDoubt, Receipt, Table, Warehouse
 from .errors import WarehouseError
 from .hub import Hub, Manifest
-from .hub.fold import CollectionState
 from .hub.segment import number_of
 from .parse import Source
-from .plan import load_step
+from .plan import LoadStep, load_step
 from .spec import KEY, Collection, property_fingerprints
 from .stage import Stage, Staged
 
@@ -51,11 +49,16 @@ class Loader:
             manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill)
             if manifest is None:
                 return total, note
-            receipt, held_back = self._commit(name, collection, table, last, manifest, refill)
+            before = [segment for segment in self.hub.segments(name) if last.has(segment)]
+            step = partial(load_step, self.hub.state().of(name), manifest.load, manifest.segments, before, refill, seen.strangers)
+            try:
+                receipt, held_back = self._commit(name, collection, table, step(), refill)
+            except InDoubt:
+                receipt, held_back = self._commit(name, collection, table, step(in_doubt=True), refill)
             note = held_back or note
             if not receipt.balances:
                 raise WarehouseError(f"{name}: the books of load {receipt.load} do not balance: {receipt}; report this with the hub")
-            total = _sum(total, receipt)
+            total = total.plus(receipt)
 
     def _manifest(self, name: str, load: int) -> Manifest:
         manifest = self.hub.manifest(self.warehouse_id, self.schema, name, load)
@@ -83,28 +86,8 @@ class Loader:
             through[segment.rpartition("-")[0]] = number_of(segment)
         return self.hub.plan_load(self.warehouse_id, self.schema, name, Manifest(last.load + 1, tuple(taken), through))
 
-    def _commit(
-        self, name: str, collection: Collection, table: Table, last: Manifest, manifest: Manifest, refill: bool
-    ) -> tuple[Receipt, str | None]:
-        state = self.hub.state().of(name)
-        before = [segment for segment in self.hub.segments(name) if last.has(segment)]
-        try:
-            return self._attempt(name, collection, table, state, manifest, before, refill, in_doubt=False)
-        except InDoubt:
-            return self._attempt(name, collection, table, state, manifest, before, refill, in_doubt=True)
-
-    def _attempt(
-        self,
-        name: str,
-        collection: Collection,
-        table: Table,
-        state: CollectionState,
-        manifest: Manifest,
-        before: Sequence[str],
-        refill: bool,
-        in_doubt: bool,
-    ) -> tuple[Receipt, str | None]:
-        step = load_step(state, manifest.load, manifest.segments, before, refill, in_doubt)
+    def _commit(self, name: str, collection: Collection, table: Table, step: LoadStep, refill: bool) -> tuple[Receipt, str | None]:
+        """Stage what a step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
         with Stage(self.hub) as stage:
             staged = Staged()
             stage.rows(name, collection, step.new, step.epoch, True, staged)
@@ -137,8 +120,3 @@ def _table(schema: str, name: str, collection: Collection) -> Table:
     columns = [Column(word, prop.column_type.duckdb, prop.description) for word, prop in collection.properties.items()]
     cursor = collection.cursor.property if collection.cursor else None
     return Table(schema, name, collection.description, columns, collection.key, cursor)
-
-
-def _sum(one: Receipt, other: Receipt) -> Receipt:
-    book = {field.name: getattr(one, field.name) + getattr(other, field.name) for field in fields(Receipt) if field.name != "load"}
-    return Receipt(other.load, **book)

@@ -11,7 +11,8 @@ the API ignores, an empty page before the total) raises Incomplete: never a quie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -28,9 +29,10 @@ State = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class End:
-    """The list has ended, and this is why that is known."""
+    """The list has ended, and this is why that is known; not quite known, where it is not `certain`."""
 
     reason: str
+    certain: bool = True
 
 
 Step = tuple[State, Request]
@@ -54,12 +56,7 @@ class Paginator(Kind):
 
     def total_of(self, listing: Listing) -> int | None:
         """How many records the query has, as the API says it. Raises PageError where the declared total is not there."""
-        if self.total is None:
-            return None
-        value = self.total.of(listing.envelope)
-        if isinstance(value, bool) or not str(value).isdecimal():
-            raise PageError(f"has no whole number at {self.total}, the declared total; correct `total`, or leave it out")
-        return int(value)
+        return None if self.total is None else _whole(self.total, listing, "the declared total; correct `total`, or leave it out")
 
 
 @kind("single")
@@ -93,10 +90,11 @@ class Number(Paginator):
 
     def after(self, state: State, listing: Listing) -> Step | End:
         page, seen, got = state["page"], state["seen"] + len(listing.records), len(listing.records)
-        total, last = self.total_of(listing), self.pages.of(listing.envelope) if self.pages else None
+        total = self.total_of(listing)
+        last = _whole(self.pages, listing, "the last page's number; correct `pages`, or leave it out") if self.pages else None
         if total is not None and seen >= total:
             return End("total_reached")
-        if last is not None and page >= int(last):
+        if last is not None and page >= last:
             return End("last_page_reached")
         if not got and (total is not None or last is not None):
             promised = f"{total} records" if total is not None else f"{last} pages"
@@ -128,12 +126,24 @@ class NextLink(Paginator):
             total = self.total_of(listing)
             if total is not None and seen < total:
                 raise Incomplete(f"no next link after {seen} of {total} records")
+            if total is None and not state.get("mark") and not self._stands(listing):
+                return End("no_link_ever", certain=False)
             return End("no_next_link")
         if not isinstance(link, str):
             raise PageError(f"has something at {self.link} that is no URL; correct `link`")
         request = listing.request.moved(link)
         mark = watch(state, request.full_url.encode(), "the next link leads in a circle: it repeats an earlier page's")
         return {"seen": seen, **mark}, request
+
+    def _stands(self, listing: Listing) -> bool:
+        """Whether the answer has the link's place, empty as it is: a misspelt path never has."""
+        for depth, step in enumerate(self.link.steps):
+            around = Path(self.link.steps[:depth]).of(listing.envelope)
+            if not isinstance(around, dict) or step not in around:
+                return False
+            if around[step] is None:
+                return True
+        return True
 
     def _may_lack(self, listing: Listing) -> bool:
         """`_links.next.href` may be absent because `next` is null: then what is around `next` is there."""
@@ -173,20 +183,22 @@ class KeySet(Paginator):
     def after(self, state: State, listing: Listing) -> Step | End:
         tie = self.tie_breaker if state.get("tied") else None
         on, param = (tie.on, tie.param) if tie else (self.on, self.param)
-        keys = [self._order(value, on) for value in listing.values(on)]
-        bound = None if state.get("last") is None else self._order(state["last"], on)
-        self._check(keys, bound, on, param)
-        total = self.total_of(listing)
+        keys = listing.values(on)
+        if any(key is None for key in keys):
+            raise PageError(f"has a record without {on}, which the list is to be sorted by; sort by a property that every record has")
+        last = keys[-1] if keys else None
+        before = state.get("last") if not isinstance(last, int) or "last" not in state else int(state["last"])
+        self._check(keys, before, on, param)
+        total, seen = self.total_of(listing), state.get("seen", 0)
         if total is not None and len(keys) >= total:
             return End("total_reached")
-        if total is not None and not keys:
+        if not keys and total is not None and seen < total:
             raise Incomplete(f"an empty page, but the API declares {total} records from here on")
         if not keys:
             return End("empty_page")
-        last = keys[-1]
-        if bound is not None and last == bound:
+        if last == before:
             if tie or self.tie_breaker is None:
-                if len(keys) == 1 and (total is None or state.get("seen", 0) >= total):
+                if len(keys) == 1 and (total is None or seen >= total):
                     return End("nothing_beyond")
                 raise Incomplete(
                     f"{len(keys)} records share one {on}, more than a page holds, so the next page cannot be asked for; "
@@ -194,26 +206,25 @@ class KeySet(Paginator):
                 )
             sorting = {name: value.text for name, value in (self.tie_breaker.params or {}).items()}
             return {"tied": True}, listing.request.with_params(sorting)
-        written = times.write(int(last), self.format) if self.format and not tie else str(last)
-        seen = state.get("seen", 0) + sum(1 for key in keys if key != bound)
+        written = times.write(last, self.format) if isinstance(last, int) and self.format and not tie else str(last)
+        seen += sum(1 for key in keys if key != before)
         return {**state, "last": str(last), "seen": seen}, listing.request.with_params({param: written})
 
-    def _order(self, value: str | None, on: str) -> int | str:
-        if value is None:
-            raise PageError(f"has a record without {on}, which the list is to be sorted by; sort by a property that every record has")
-        return int(value) if value.lstrip("-").isdecimal() else value
-
-    @staticmethod
-    def _check(keys: list[int | str], bound: int | str | None, on: str, param: str) -> None:
-        try:
-            sorted_upwards = all(one <= other for one, other in pairwise(keys))  # type: ignore[operator]  # a mixture is caught
-            below = bound is not None and bool(keys) and keys[0] < bound  # type: ignore[operator]  # likewise
-        except TypeError:
-            sorted_upwards, below = False, False
-        if not sorted_upwards:
+    def _check(self, keys: Sequence[Any], before: Any, on: str, param: str) -> None:
+        """Raises Incomplete where the records are not in order, or not from the bound on."""
+        if len({type(key) for key in keys}) > 1 or any(one > other for one, other in pairwise(keys)):
             raise Incomplete(f"the records do not come in the order of {on}; ask the API to sort by it, in `params`")
-        if below:
+        if self.format and isinstance(before, int) and on == self.on:
+            before = times.floor(before, self.format)
+        if before is not None and keys and keys[0] < before:
             raise Incomplete(f"records from before the bound came back; the API seems to ignore {param!r}")
+
+
+def _whole(path: Path, listing: Listing, what: str) -> int:
+    value = path.of(listing.envelope)
+    if isinstance(value, bool) or not re.fullmatch("[0-9]+", str(value)):
+        raise PageError(f"has no whole number at {path}, {what}")
+    return int(value)
 
 
 def watch(state: State, seen: bytes, sentence: str) -> dict[str, Any]:

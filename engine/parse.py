@@ -6,25 +6,27 @@ YAML is read as its 1.2 core says where 1.1 surprises: `no` is a text, `on` may 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from .auth import ApiKey, Auth, Choice
 from .columns import Property
 from .errors import Problem, SpecError, UsageError
 from .fields import Path
 from .kinds import did_you_mean
 from .paginate import KeySet, Paginator
 from .schema import At, Broken, Notes, build, spec_schema
-from .spec import ADDED_COLUMNS, Collection, Spec
+from .spec import ADDED_COLUMNS, Collection, Setting, Spec
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
+
+S = TypeVar("S")
 
 _MOST_NODES = 200_000
 _PAGINATED = tuple(
@@ -80,12 +82,11 @@ def parse_spec(text: str, file: str = "spec.yaml") -> Source:
     for at, template in notes.templates:
         for name in sorted(template.settings - set(declared or {})):
             problems.append(problem(at, f"there is no setting {name!r}; {did_you_mean(name, declared or {})}"))
-    collections = spec.collections if spec else _sound_collections(data)
+    collections = spec.collections if spec else _sound(Collection, data, "collections")
     problems += [problem(at, what) for at, what in _contradictions(collections, data)]
-    if spec:
-        problems += [problem(at, what) for at, what in _setting_mistakes(spec)]
+    problems += [problem(at, what) for at, what in _setting_mistakes(_sound(Setting, data, "settings"))]
     if problems or spec is None:
-        raise SpecError(file, problems)
+        raise SpecError(file, problems or [Problem(1, 1, "", "cannot be read as a spec", "report this, with the file")])
     return Source(file, spec, document.places)
 
 
@@ -107,8 +108,10 @@ class _Document:
             what = f"is not YAML: {error.problem or error.context}"
             raise SpecError(self.file, [Problem(line, column, "", what, "mend it there or just before")]) from None
         except (yaml.YAMLError, RecursionError) as error:
-            what = f"is not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}"
-            raise SpecError(self.file, [Problem(1, 1, "", what, "save it as plain UTF-8 text")]) from None
+            too_deep = isinstance(error, RecursionError)
+            what = "nested too deeply" if too_deep else str(error).partition("\n")[0]
+            instead = "write it flatter" if too_deep else "save it as plain UTF-8 text"
+            raise SpecError(self.file, [Problem(1, 1, "", f"is not YAML: {what}", instead)]) from None
         return None if node is None else self._value(node, ())
 
     def place(self, at: At) -> tuple[int, int]:
@@ -143,7 +146,11 @@ class _Document:
             line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
             if key == "<<":
                 value = self._value(value_node, (*at, key))
-                merged += value if isinstance(value, list) else [value]
+                bases = value if isinstance(value, list) else [value]
+                if not all(isinstance(base, dict) for base in bases):
+                    instead = "name mappings, like `<<: *defaults`"
+                    self.problems.append(Problem(line, column, _dotted((*at, key)), "merges what is no mapping", instead))
+                merged += bases
             elif key in mapping:
                 what = f"the key {key!r} stands here a second time"
                 self.problems.append(Problem(line, column, _dotted((*at, key)), what, "keep one of the two"))
@@ -167,14 +174,7 @@ def _scalar(node: yaml.Node) -> Any:
         return None
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for convert in (int, float):
-        try:
-            number = convert(text)
-        except ValueError:
-            continue
-        if json.dumps(number) == text or (convert is float and text[-1:].isdigit()):
-            return number
-    return text
+    return int(text) if re.fullmatch("0|-?[1-9][0-9]*", text) else text
 
 
 @cache
@@ -202,13 +202,12 @@ def _told(error: ValidationError, data: Any) -> Iterator[tuple[At, str]]:
                 if needed not in given:
                     meaning = known.get(needed, {}).get("description", "")
                     yield at, f"{needed!r} is missing; add `{needed}:`" + (f" ({meaning})" if meaning else "")
-                    break
         case "enum":
             yield at, f"{shown} is not one of {', '.join(map(str, rule))}; {did_you_mean(str(given), map(str, rule))}"
         case "type":
             wanted = " or ".join([rule] if isinstance(rule, str) else rule)
             yield at, f"{shown} is not of type {wanted}; write {_a(wanted)}"
-        case "pattern" if str(rule).startswith("^(string|integer|"):
+        case "pattern" if str(rule).startswith(("^(string|integer|", "^[A-Za-z][A-Za-z0-9_]*$")):
             return  # the type's own reading says it better
         case "pattern":
             yield at, f"{shown} does not have the form {rule}; correct it"
@@ -220,13 +219,13 @@ def _told(error: ValidationError, data: Any) -> Iterator[tuple[At, str]]:
             yield at, f"{error.message}; correct it"
 
 
-def _sound_collections(data: dict[str, Any]) -> dict[str, Collection]:
-    """The collections that can be built although the spec around them cannot: their contradictions are told in the same run."""
-    raw = data.get("collections")
+def _sound(kind: type[S], data: dict[str, Any], word: str) -> dict[str, S]:
+    """What can be built although the spec around it cannot: its contradictions are told in the same run."""
+    raw = data.get(word)
     sound = {}
     for name, value in raw.items() if isinstance(raw, dict) else ():
         try:
-            sound[name] = build(Collection, value, (), Notes())
+            sound[name] = build(kind, value, (), Notes())
         except Broken:
             continue
     return sound
@@ -296,19 +295,21 @@ def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tupl
         )
 
 
-def _setting_mistakes(spec: Spec) -> Iterator[tuple[At, str]]:
-    schemes: list[tuple[At, Auth]] = [(("api", "auth"), spec.api.auth)]
-    if isinstance(spec.api.auth, Choice):
-        schemes += [(("api", "auth", "among", place), one) for place, one in enumerate(spec.api.auth.among)]
-    for at, scheme in schemes:
-        if isinstance(scheme, ApiKey) and (scheme.header is None) == (scheme.query is None):
-            yield at, "a key goes into a header or into the query; give one of `header` and `query`"
-    for name, setting in spec.settings.items():
-        if setting.secret and setting.account:
-            yield (
-                ("settings", name),
-                "a secret cannot tell accounts apart, for it is never stored; leave one of the two out",
-            )
+def _setting_mistakes(settings: Mapping[str, Setting]) -> Iterator[tuple[At, str]]:
+    for name in settings:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            what = f"{name!r} is no name that a template or the environment can say"
+            yield ("settings", name), f"{what}; use letters, digits and underscores, a letter first"
+        try:
+            re.compile(settings[name].pattern or "")
+        except re.error as error:
+            yield ("settings", name, "pattern"), f"is not a regular expression ({error}); correct it"
+    waiting = {name: one.default.settings for name, one in settings.items() if one.default is not None}
+    while ready := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
+        for name in ready:
+            del waiting[name]
+    for name in waiting:
+        yield ("settings", name, "default"), "needs itself, by way of other defaults; give one of them a value"
 
 
 def _clashes(at: At, names: list[str]) -> Iterator[tuple[At, str]]:

@@ -140,17 +140,20 @@ def load_step(
     new: Sequence[str],
     before: Sequence[str],
     refill: bool,
+    strangers: bool = False,
     in_doubt: bool = False,
 ) -> LoadStep:
     """What a load of the segments `new` does, after loads of `before`.
 
     A pass that ends with this load outranks all that was received before it began, so what was received since and loaded
-    already is read again. A new or changed property reads everything again (`refill`). `in_doubt`: rows were met that only
-    the hub's whole history since their epoch can rank.
+    already is read again; unless nothing was received before, here or by another hub (`strangers`). A new or changed
+    property reads everything again (`refill`). `in_doubt`: rows were met that only the hub's history can rank.
     """
     loaded, taken = set(before), {*before, *new}
     ended = [one for one in state.passes if one.ended in taken and one.ended not in loaded]
     starts = tuple(sorted({one.run for one in state.passes if one.ended in taken}))
+    if not strangers:
+        ended = [one for one in ended if any(run_of(name) < one.run for name in taken)]
     since_pass = min((one.run for one in ended), default=None)
     overtaken = since_pass is not None and any(run_of(name) >= since_pass for name in before)
     complete = refill or overtaken or in_doubt

@@ -1,19 +1,24 @@
 """Collection -> one SELECT over lines of raw JSON. Pure.
 
-The SELECT reads every property in its plain forms and marks a record as odd when any value is there that it did not read;
-`stage` then reads the odd ones, and only those, the slow exact way. Names of its own start with `_syncer_`.
+The SELECT reads every property in its plain forms and tells of each record which properties are odd: have a value that it did
+not read. `stage` then reads those, and only those, the slow exact way. Names of its own start with `_syncer_`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from .columns import Property
+from .columns import Property, String
+from .fields import Path
 from .spec import Collection
 
 AT, ODD = "_syncer_at", "_syncer_odd"
-_K, _S = "_syncer_k", "_syncer_s"
+_JSON, _KINDS, _TEXTS, _BARE = "_syncer_json", "_syncer_kinds", "_syncer_texts", "_syncer_bare"
+
+_ESCAPED_NAME = r"""\\["\\/bfnrtu][^"\\]*"[ \t\r\n]*:"""
+"""The end of an object's name that has an escape in it."""
 
 
 def quoted(name: str) -> str:
@@ -32,56 +37,28 @@ class Projection:
 
     properties: dict[str, Property]
 
-    @property
-    def exact(self) -> list[str]:
-        """The properties whose exact texts the SELECT takes from a table `exact(_syncer_at, <a column for each>)`."""
-        return [name for name, prop in self.properties.items() if prop.exact]
-
     def select(self, source: str) -> str:
         """`source` is a table expression with one column `json`, in the order of the records.
 
-        Gives the record's place (from 0), a column for each property, and whether something was not read.
+        Gives the record's place (from 0), a column for each property, and the ordinals (from 0, joined by blanks) of the odd
+        ones, also of those that are required and missing. What is odd is NULL.
         """
-        pointers = self._pointers()
-        listed = "[" + ", ".join(text(pointer) for pointer in pointers) + "]"
-        lines = (
-            f"SELECT row_number() OVER () - 1 AS {AT}, json_type(json, {listed}) AS {_K}, "
-            f"json_extract_string(json, {listed}) AS {_S} FROM {source}"
+        pointers = list(dict.fromkeys(path.pointer for name, prop in self.properties.items() for path in prop.paths(name)))
+        columns = [_Column(ordinal, name, prop, pointers) for ordinal, (name, prop) in enumerate(self.properties.items())]
+        listed = "[" + ", ".join(map(text, pointers)) + "]"
+        bare = (
+            f"NOT (contains(json, '\\') AND regexp_matches(json, {text(_ESCAPED_NAME)}))" if any(one.exact for one in columns) else "NULL"
         )
-        values, odds = [], []
-        for name, prop in self.properties.items():
-            value, odd = self._reading(name, prop, pointers)
-            values.append(f"{value} AS {quoted(name)}")
-            odds.append(odd)
-        joined = f" LEFT JOIN exact USING ({AT})" if self.exact else ""
-        return f"SELECT {AT}, {', '.join(values)}, coalesce({' OR '.join(odds)}, false) AS {ODD} FROM ({lines}){joined}"
-
-    def _pointers(self) -> list[str]:
-        found = [path.pointer for name, prop in self.properties.items() for path in prop.paths(name)]
-        return list(dict.fromkeys(found))
-
-    def _reading(self, name: str, prop: Property, pointers: Sequence[str]) -> tuple[str, str]:
-        """The value, and whether there is one that this SELECT cannot read."""
-        places = [pointers.index(path.pointer) + 1 for path in prop.paths(name)]
-        k, s = _first_there(places, _K), _first_there(places, _S)
-        there = f"{k} <> 'NULL'"
-        odd_source = "false"
-        if prop.exact:
-            s = f"exact.{quoted(name)}"
-        if prop.match:
-            pattern = text(prop.match.text)
-            readable = f"({k} IN ('VARCHAR', 'UBIGINT', 'BOOLEAN') OR ({k} = 'BIGINT' AND {s} <> '0'))"
-            odd_source = f"({there} AND NOT {readable})"
-            found = f"({readable} AND regexp_matches({s}, {pattern}))"
-            k, s = f"CASE WHEN {found} THEN 'VARCHAR' END", f"regexp_extract({s}, {pattern}, 1)"
-            if prop.column_type.exact:
-                s = f"to_json({s})::VARCHAR"
-            there = found
-        value = f"CASE WHEN {there} THEN {prop.column_type.sql(f'({k})', f'({s})')} END"
-        odd = f"{odd_source} OR ({there} AND ({value}) IS NULL)"
-        if prop.required:
-            odd = f"({value}) IS NULL"
-        return value, f"coalesce({odd}, false)"
+        found = "".join(f", {one.found_sql} AS {one.found}" for one in columns if one.pattern)
+        names = ", ".join(one.column for one in columns)
+        values = ", ".join(f"{one.value} AS {one.column}" for one in columns)
+        odd = ", ".join(f"CASE WHEN {one.odd} THEN {one.ordinal} END" for one in columns)
+        lines = (
+            f"SELECT row_number() OVER () - 1 AS {AT}, json AS {_JSON}, json_type(json, {listed}) AS {_KINDS}, "
+            f"json_extract_string(json, {listed}) AS {_TEXTS}, {bare} AS {_BARE} FROM {source}"
+        )
+        matched = f"SELECT *{found} FROM ({lines})"
+        return f"SELECT {AT}, {names}, concat_ws(' ', {odd}) AS {ODD} FROM (SELECT *, {values} FROM ({matched}))"
 
 
 def row_projection(collection: Collection) -> Projection:
@@ -92,9 +69,72 @@ def key_projection(collection: Collection) -> Projection:
     return Projection({name: collection.properties[name] for name in collection.key})
 
 
-def _first_there(places: Sequence[int], values: str) -> str:
-    """The first of several paths that has a value."""
-    if len(places) == 1:
-        return f"{values}[{places[0]}]"
-    tests = " ".join(f"WHEN {_K}[{place}] <> 'NULL' THEN {values}[{place}]" for place in places)
-    return f"CASE {tests} END"
+class _Column:
+    """One property's expressions, over the lists of JSON types and of texts at all pointers."""
+
+    def __init__(self, ordinal: int, name: str, prop: Property, pointers: list[str]) -> None:
+        self.ordinal, self.prop, self.column = ordinal, prop, quoted(name)
+        self.pattern = text(prop.match.text) if prop.match else ""
+        self.exact = prop.column_type.exact and not prop.match
+        self._paths = {pointers.index(path.pointer) + 1: path for path in prop.paths(name)}
+        self.kind = self._first(lambda place: f"{_KINDS}[{place}]")
+        self.text = self._first(lambda place: f"{_TEXTS}[{place}]")
+        self.found = f"_syncer_found_{ordinal}"
+
+    @property
+    def value(self) -> str:
+        """The value in its plain forms; NULL where it is not there, or odd."""
+        sql = self.prop.column_type.sql
+        if not self.pattern:
+            exact = self._first(lambda place: _exact(self._paths[place], place)) if self.exact else "NULL"
+            return sql(self.kind, self.text, exact)
+        matches = f"{self.found} <> ''"
+        if isinstance(self.prop.column_type, String):
+            matches += f" OR ({self.found} = '' AND regexp_matches({self.text}, {self.pattern}))"
+        return sql(f"(CASE WHEN {matches} THEN 'VARCHAR' END)", self.found, "NULL")
+
+    @property
+    def odd(self) -> str:
+        """Whether there is a value that was not read, or none where there must be one."""
+        missing = f"{self.column} IS NULL"
+        if self.prop.required:
+            return missing
+        there = " OR ".join(f"{_KINDS}[{place}] <> 'NULL'" for place in self._paths)
+        matched = f" AND ({self.found} IS NULL OR regexp_matches({self.text}, {self.pattern}))" if self.pattern else ""
+        return f"{missing} AND ({there}){matched}"
+
+    @property
+    def found_sql(self) -> str:
+        """What `match` finds in the text, empty where it does not match, too; NULL where the text at hand is not the exact one."""
+        exact = f"{self.kind} IN ('VARCHAR', 'UBIGINT', 'BOOLEAN') OR ({self.kind} = 'BIGINT' AND {self.text} <> '0')"
+        return f"CASE WHEN {exact} THEN regexp_extract({self.text}, {self.pattern}, 1) END"
+
+    def _first(self, of: Callable[[int], str]) -> str:
+        """Of several paths, the first that has a value decides."""
+        if len(self._paths) == 1:
+            return of(next(iter(self._paths)))
+        return "(CASE " + " ".join(f"WHEN {_KINDS}[{place}] <> 'NULL' THEN {of(place)}" for place in self._paths) + " END)"
+
+
+def _exact(path: Path, place: int) -> str:
+    """The exact JSON text of the value at a path, or NULL where it is not certain.
+
+    DuckDB gives a value as it would write it itself. If the value's name stands in the record only once, in plain letters, and
+    the value written so stands right behind it, then that is how the API wrote it: a JSON text never goes on behind its end
+    (but for numbers, which therefore need a comma or a bracket behind them).
+    """
+    name = f'"{path.steps[-1]}"'
+    if json.dumps(path.steps[-1], ensure_ascii=False) != name:
+        return "NULL"
+    kind, value, start = f"{_KINDS}[{place}]", f"{_TEXTS}[{place}]", text(name + ":")
+
+    def stands(written: str, behind: str = "") -> str:
+        return f"contains({_JSON}, {start} || {written}" + (f" || {text(behind)})" if behind else ")")
+
+    in_quotes = f"'\"' || {value} || '\"'"
+    return (
+        f"(CASE WHEN {kind} = 'NULL' OR NOT {_BARE} OR len(string_split({_JSON}, {text(name)})) <> 2 THEN NULL "
+        f"WHEN {kind} IN ('OBJECT', 'ARRAY', 'BOOLEAN') THEN CASE WHEN {stands(value)} THEN {value} END "
+        f"WHEN {kind} = 'VARCHAR' THEN CASE WHEN {stands(in_quotes)} THEN {in_quotes} END "
+        f"WHEN {stands(value, ',')} OR {stands(value, '}')} THEN {value} END)"
+    )

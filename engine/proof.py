@@ -42,7 +42,7 @@ def snapshot(reason: str) -> Ended:
 def grade(reason: str, reading: Reading) -> Ended | ReadAgain:
     """The verdict on the first reading of a list whose pages can shift."""
     total = reading.last_total
-    if total is not None and reading.distinct < total:
+    if total is not None and reading.distinct != total:
         return ReadAgain(f"{reading.distinct:,} of {total:,} records came")
     if reading.keys > reading.distinct:
         return ReadAgain(f"{reading.keys - reading.distinct:,} records came twice")

@@ -6,13 +6,14 @@ error leaves here: what was received stays, and the next run goes on behind it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from .columns import Reject
+from .columns import Integer, Property, Reject, Timestamp
 from .errors import Incomplete, PageError, SyncerError
 from .exchange import Listing, Page, Request
 from .fetch import Fetcher
@@ -61,12 +62,15 @@ class Walked:
 Told = Callable[[str, PullBook], None]
 """Told of each page: the collection, and its book so far."""
 
+Stored = Callable[[str], None]
+"""Told of each segment that is durable."""
+
 
 class Puller:
     """Pulls the collections of one source, one after the other."""
 
-    def __init__(self, spec: Spec, hub: Hub, fetcher: Fetcher, run: Run, told: Told = lambda name, book: None) -> None:
-        self.spec, self.hub, self.fetcher, self.run, self.told = spec, hub, fetcher, run, told
+    def __init__(self, spec: Spec, hub: Hub, fetcher: Fetcher, run: Run, told: Told, stored: Stored) -> None:
+        self.spec, self.hub, self.fetcher, self.run, self.told, self.stored = spec, hub, fetcher, run, told, stored
 
     def routes(self, name: str) -> dict[Purpose, Route]:
         purposes: tuple[Purpose, ...] = ("full", "changed")
@@ -92,7 +96,7 @@ class _Chain:
     """One step being carried out."""
 
     def __init__(self, puller: Puller, step: Step, route: Route, state: CollectionState, book: PullBook) -> None:
-        self.hub, self.fetcher, self.told = puller.hub, puller.fetcher, puller.told
+        self.hub, self.fetcher, self.told, self.stored = puller.hub, puller.fetcher, puller.told, puller.stored
         self.step, self.route, self.state, self.book = step, route, state, book
         self.base = state
         self.collection: Collection = puller.spec.collections[step.collection]
@@ -122,8 +126,7 @@ class _Chain:
                     self.walked = Walked(reading=2)
                     request = self._first()
                 else:
-                    self.walked.walk, request = dict(outcome[0]), outcome[1]
-                    request = replace(request, params=self.fetcher.settings.mask(request.params))
+                    self.walked.walk, request = dict(outcome[0]), self._storable(outcome[1])
                 self.next = request
                 if self.buffer.is_full(self.fetcher.clock.monotonic()):
                     self._close()
@@ -142,7 +145,11 @@ class _Chain:
                 request = request.with_params({cursor.param: cursor.start.render(self.fetcher.settings.values)})
         state, request = self.route.paginate.first(request)
         self.walked.walk = dict(state)
-        return request
+        return self._storable(request)
+
+    def _storable(self, request: Request) -> Request:
+        """The request with secrets by name instead of value: what is sent, and what is stored."""
+        return replace(request, params=self.fetcher.settings.mask(request.params))
 
     def _read(self, page: Page) -> Listing:
         """The page as a list. Raises PageError where it is none: it is never read as if it were empty."""
@@ -152,7 +159,8 @@ class _Chain:
             kind = page.headers.get("content-type", "no content type")
             note = f" ({kind}, {len(page.body):,} bytes)" if isinstance(error, NotJson) else ""
             raise PageError(f"{self._place(page)}: the answer {error}{note}; correct `records`, or the path") from None
-        return Listing(page.request, records, envelope, lambda name: self.values.of(name, records))
+        sent = replace(page.request, params=self.fetcher.settings.unmask(page.request.params))
+        return Listing(sent, records, envelope, lambda name: self.values.of(name, records))
 
     def _after(self, page: Page, listing: Listing) -> Any:
         try:
@@ -206,11 +214,14 @@ class _Chain:
         )
         stored = self.hub.append(head, buffer.records, buffer.pages)
         self.state = fold(self.state, stored)
+        self.stored(self.step.collection)
         self.name = segment_name(self.step.leg, stored.number + 1)
         self.buffer = _Buffer(self.fetcher.clock.monotonic())
 
     def _graded(self, end: End) -> Ended | ReadAgain:
         """What a chain's end proves; a list whose pages can shift is checked against its keys."""
+        if not end.certain:
+            return Ended(end.reason, "open")
         if self.route.paginate.stable or (self.walked.pages == 1 and self.walked.reading == 1):
             return snapshot(end.reason)
         self._close()
@@ -262,15 +273,14 @@ class _Buffer:
         self.raw_bytes += sum(map(len, listing.records))
         self.bytes += len(page.body)
         self.requests += page.requests
-        stored = replace(page.request, params=fetcher.settings.mask(page.request.params))
-        envelope = fetcher.settings.hide(msgspec.json.encode(listing.envelope).decode())
+        envelope = fetcher.settings.hide(json.dumps(listing.envelope))
         self.pages.append(
             {
-                "request": stored.as_json(),
+                "request": page.request.as_json(),
                 "status": page.status,
                 "headers": dict(page.headers),
                 "records": len(listing.records),
-                "envelope": msgspec.Raw(envelope.encode()),
+                "envelope": json.loads(envelope),
             }
         )
 
@@ -279,25 +289,32 @@ class _Buffer:
 
 
 class _Values:
-    """The values of properties, as exact canonical text, for paginators: read from the raw records."""
+    """The values of properties, for paginators: read from the raw records."""
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
-        self._readers: dict[str, Callable[[bytes], Sequence[str | None]]] = {}
+        self._readers: dict[str, Callable[[bytes], int | str | None]] = {}
 
-    def of(self, name: str, records: Sequence[bytes]) -> list[str | None]:
-        prop = self.collection.properties[name]
+    def of(self, name: str, records: Sequence[bytes]) -> list[int | str | None]:
         if name not in self._readers:
-            self._readers[name] = reader(prop.paths(name))
-        read, kind = self._readers[name], prop.column_type
-        texts: list[str | None] = []
-        for record in records:
+            self._readers[name] = self._reader(name, self.collection.properties[name])
+        return list(map(self._readers[name], records))
+
+    @staticmethod
+    def _reader(name: str, prop: Property) -> Callable[[bytes], int | str | None]:
+        """A function from a record to the property's value: a number for integers and instants, a text for all else."""
+        read, kind = reader(prop.paths(name)), prop.column_type
+        is_number = isinstance(kind, Integer | Timestamp)
+
+        def value(record: bytes) -> int | str | None:
             raw = prop.pick(read(record))
             try:
-                texts.append(None if raw is None else kind.convert(raw))
+                text = None if raw is None else kind.convert(raw)
             except Reject:
-                texts.append(None)
-        return texts
+                return None
+            return int(text) if is_number and text is not None else text
+
+        return value
 
 
 def _weakest(one: Proof | None, other: Proof) -> Proof:

@@ -1,14 +1,16 @@
 """Exact bytes out of JSON documents: a page's records, and single values of a record. Pure.
 
 msgspec cuts what is ordinary without decoding it. What it refuses (a lone surrogate, say) goes to a slow, obviously right
-slicer over Python's own scanner, so an odd record costs time, never its page.
+slicer over Python's own scanner, so an odd record costs time, never its page. Of a doubled name in an object the first counts,
+as in DuckDB; msgspec takes the last, so what it cut is checked, and an object with doubles goes the slow way.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -16,13 +18,21 @@ import msgspec
 from .fields import Path
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
-_scan = json.JSONDecoder(strict=False).raw_decode
+_scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
 _space = re.compile(r"[ \t\n\r]*")
+_gap = re.compile(rb'[ \t\n\r]*[{,][ \t\n\r]*"(?:[^"\\]|\\.)*"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
+_string = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_control = re.compile(r"[\x00-\x1f]")
 
 
 class NotJson(ValueError):
     """The body is no JSON document."""
+
+
+class _Doubled(ValueError):
+    """An object has a name twice, or is written in a way that does not show that it has not."""
 
 
 class NoRecords(ValueError):
@@ -34,12 +44,17 @@ def cut(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
 
     `at` leads to a list (or to one object: one record); None means that the whole document is it. A newline inside a
     record can only stand between two tokens and becomes a space, so that a record is always one line.
+    A raw control character inside a text, which JSON forbids and some APIs send, becomes its escape: the value is the same.
     Raises NotJson or NoRecords.
     """
     try:
+        body.decode()
         records, envelope = _cut_fast(body, at.steps if at else ())
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        records, envelope = _cut_slow(body, at)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, _Doubled):
+        try:
+            records, envelope = _cut_slow(body, at)
+        except RecursionError:
+            raise NotJson("is nested too deeply to be read") from None
     return [_one_line(record) for record in records], envelope
 
 
@@ -62,36 +77,54 @@ def items(raw: str) -> list[str]:
 
 
 def reader(paths: Sequence[Path]) -> Callable[[bytes], Sequence[str | None]]:
-    """A function from a record to the exact texts at these paths, None where there is nothing."""
-    tree: dict[str, Any] = {}
+    """A function from a record to the exact texts at these paths, None where there is nothing: what `raw_at` gives, fast."""
+    tree = _Branch()
     for place, path in enumerate(paths):
         branch = tree
-        for step in path.steps[:-1]:
-            branch = branch.setdefault(step, {})
-            if not isinstance(branch, dict):
-                return _slow_reader(paths)
-        if path.steps[-1] in branch:
-            return _slow_reader(paths)
-        branch[path.steps[-1]] = place
-    decoder = msgspec.json.Decoder(_struct(tree))
-    slow = _slow_reader(paths)
+        for step in path.steps:
+            branch = branch.beneath.setdefault(step, _Branch())
+        branch.places.append(place)
 
     def read(record: bytes) -> Sequence[str | None]:
         found: list[str | None] = [None] * len(paths)
         try:
-            _collect(decoder.decode(record), found)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return slow(record)
+            tree.read(record.strip(b" \t\r\n"), found)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _Doubled):
+            text = record.decode("utf-8", "surrogateescape")
+            return [raw_at(text, path) for path in paths]
         return found
 
     return read
+
+
+@dataclass
+class _Branch:
+    """What is wanted of a value: its own text, at these places of the answer, and what lies beneath it by name."""
+
+    places: list[int] = field(default_factory=list)
+    beneath: dict[str, _Branch] = field(default_factory=dict)
+
+    def read(self, raw: bytes, found: list[str | None]) -> None:
+        for place in self.places:
+            found[place] = raw.decode()
+        if not self.beneath or raw[:1] not in (b"{", b"["):
+            return
+        parts = _single(raw) if raw[:1] == b"{" else {str(at): item for at, item in enumerate(_items.decode(raw))}
+        for name, branch in self.beneath.items():
+            if name in parts:
+                branch.read(bytes(parts[name]), found)
 
 
 def text_of(raw: str | None) -> str | None:
     """A JSON value as plain text: a string's characters, any other value's exact text; None for null and for nothing."""
     if raw is None or raw == "null":
         return None
-    return str(json.loads(raw, strict=False)) if raw.startswith('"') else raw
+    if not raw.startswith('"'):
+        return raw
+    try:
+        return _text.decode(raw)
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return str(json.loads(raw, strict=False))
 
 
 def paths_of(envelope: Any, depth: int = 3) -> list[str]:
@@ -104,13 +137,35 @@ def paths_of(envelope: Any, depth: int = 3) -> list[str]:
     return found
 
 
-def _cut_fast(body: bytes, steps: Sequence[str]) -> tuple[list[msgspec.Raw], Any]:
+def _single(raw: bytes) -> dict[str, msgspec.Raw]:
+    """The members of an object. Raises _Doubled where a name may be there twice: msgspec would give the last."""
+    members = _members.decode(raw)
+    if not members:
+        return members
+    compact = len("".join(members).encode()) + len(b"".join(members.values())) + 4 * len(members) + 1
+    if compact != len(raw) and not _is_single(raw, members.values()):
+        raise _Doubled
+    return members
+
+
+def _is_single(raw: bytes, values: Iterable[msgspec.Raw]) -> bool:
+    """Whether an object is made of these values, in their order, and of nothing else."""
+    end = 0
+    for value in map(bytes, values):
+        gap = _gap.match(raw, end)
+        if gap is None or not raw.startswith(value, gap.end()):
+            return False
+        end = gap.end() + len(value)
+    return raw[end:].strip(b" \t\r\n") == b"}"
+
+
+def _cut_fast(body: bytes, steps: Sequence[str]) -> tuple[list[bytes], Any]:
     around: list[dict[str, msgspec.Raw]] = []
     here = msgspec.Raw(body)
     for step in steps:
-        around.append(_members.decode(here))
+        around.append(_single(bytes(here).strip(b" \t\r\n")))
         here = around[-1].pop(step)
-    if bytes(here[:1] if isinstance(here, bytes) else memoryview(here)[:1]) == b"{":
+    if bytes(here)[:1] == b"{" and steps:
         _members.decode(here)
         records = [here]
     else:
@@ -119,17 +174,17 @@ def _cut_fast(body: bytes, steps: Sequence[str]) -> tuple[list[msgspec.Raw], Any
     for members, step in zip(reversed(around), reversed(steps), strict=True):
         outer = {name: msgspec.json.decode(value) for name, value in members.items()}
         envelope = outer | ({step: envelope} if envelope is not None else {})
-    return records, envelope
+    return [bytes(record) for record in records], envelope
 
 
 def _cut_slow(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
     try:
-        text = body.decode("utf-8-sig")
-        document, end = _scan(text, _skip(text, 0))
-        if text[end:].strip(" \t\r\n"):
-            raise NotJson("has more after its JSON document")
-    except (ValueError, RecursionError) as error:
+        text = _string.sub(_without_controls, body.decode("utf-8-sig"))
+        document, end = _decode(text, _skip(text, 0))
+    except ValueError as error:
         raise NotJson("is not JSON in UTF-8") from error
+    if text[end:].strip(" \t\r\n"):
+        raise NotJson("has more after its JSON document")
     list_text = raw_at(text, at) if at else text.strip(" \t\r\n")
     if list_text is None or list_text[:1] not in ("[", "{"):
         kinds = {None: "nothing", "n": "null", '"': "a text", "t": "a boolean", "f": "a boolean"}
@@ -173,33 +228,24 @@ def _skip(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _one_line(record: bytes | msgspec.Raw) -> bytes:
-    exact = bytes(record)
-    return exact.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in exact or b"\r" in exact else exact
+def _first_counts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        members.setdefault(name, value)
+    return members
 
 
-def _struct(tree: dict[str, Any]) -> type[msgspec.Struct]:
-    fields: list[tuple[str, Any, Any]] = []
-    names: dict[str, str] = {}
-    for name, branch in tree.items():
-        field = f"at_{branch}" if isinstance(branch, int) else f"in_{len(names)}"
-        names[field] = name
-        fields.append((field, msgspec.Raw, msgspec.Raw()) if isinstance(branch, int) else (field, _struct(branch) | None, None))
-    return msgspec.defstruct("Record", fields, rename=names)
+def _integer(digits: str) -> int | float:
+    """An integer; one of more digits than Python would read, as the API hardly means it, is what msgspec makes of it."""
+    return int(digits) if len(digits) < 4000 else float(digits)
 
 
-def _collect(struct: msgspec.Struct, found: list[str | None]) -> None:
-    for field in struct.__struct_fields__:
-        value = getattr(struct, field)
-        if field.startswith("at_"):
-            found[int(field[3:])] = str(bytes(value), "utf-8") or None
-        elif value is not None:
-            _collect(value, found)
+_decode = json.JSONDecoder(strict=False, object_pairs_hook=_first_counts, parse_int=_integer).raw_decode
 
 
-def _slow_reader(paths: Sequence[Path]) -> Callable[[bytes], Sequence[str | None]]:
-    def read(record: bytes) -> Sequence[str | None]:
-        text = record.decode("utf-8", "surrogatepass")
-        return [raw_at(text, path) for path in paths]
+def _without_controls(string: re.Match[str]) -> str:
+    return _control.sub(lambda found: f"\\u{ord(found.group()):04x}", string.group())
 
-    return read
+
+def _one_line(record: bytes) -> bytes:
+    return record.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in record or b"\r" in record else record

@@ -9,6 +9,9 @@ from typing import Annotated
 from . import times
 from .fields import Doc, Duration
 
+_LONGEST = 86_400.0
+"""A day: what asks for more wants to be left alone, and is asked once more then."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
@@ -25,13 +28,13 @@ class Retry:
     def wait(self, attempt: int, headers: Mapping[str, str], epoch: float, dice: float) -> float:
         """Seconds before the try after attempt number `attempt` (from 1); `dice` is a random number in [0, 1)."""
         asked = _retry_after(headers.get("retry-after", ""), epoch)
-        doubled = min(self.first_wait.seconds * 2.0 ** (attempt - 1), self.longest_wait.seconds)
+        doubled = min(self.first_wait.seconds * 2.0 ** min(attempt - 1, 60), self.longest_wait.seconds)
         return max(asked, doubled * (0.5 + dice / 2))
 
 
 def _retry_after(text: str, epoch: float) -> float:
     """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number, or a date; 0 for what is neither, or past."""
     if text.isdecimal():
-        return float(text)
+        return min(float(text), _LONGEST)
     date = times.http_date(text)
-    return max(date / times.SECOND - epoch, 0.0) if date is not None else 0.0
+    return min(max(date / times.SECOND - epoch, 0.0), _LONGEST) if date is not None else 0.0

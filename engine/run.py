@@ -7,6 +7,7 @@ others, and sums up what happened.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -18,17 +19,20 @@ from .account import locked
 from .destinations import Receipt, Warehouse, warehouse
 from .errors import Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
-from .fetch import Clock, Fetcher, Waiting
+from .fetch import Clock, Fetcher
 from .hub import Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader
 from .parse import Source
 from .plan import Run
-from .pull import PullBook, Puller, Told
+from .pull import PullBook, Puller
 from .settings import Settings, needed
 
 if TYPE_CHECKING:
     import httpx
+
+SEGMENTS_AHEAD = 4
+"""How many segments of a first pass are loaded together while it still goes on."""
 
 INTERRUPTED = "interrupted; what was received is kept, and the same command goes on from there"
 
@@ -141,7 +145,7 @@ def run(
             target.check()
         loads: _Loads | None = None
         if "pull" in halves:
-            base = needed(source.spec, settings)
+            base = needed(source.spec, settings, names)
             identity = _claim(source, settings, hub, base, options)
             stack.enter_context(locked(hub.root, "pull"))
             hub.folder.sweep()
@@ -215,10 +219,14 @@ def _pull(
 ) -> None:
     """The source run: a plan, then its collections one after the other; each is handed to the loads as soon as it is in."""
     state = hub.state()
-    told: Told = observer.pulled
-    waiting: Waiting = observer.waiting
-    with Fetcher(source.spec.api, settings, source.spec.label, clock, transport, waiting) as fetcher:
-        puller = Puller(source.spec, hub, fetcher, Run(state.run + 1, started, options.full), told)
+
+    def stored(name: str) -> None:
+        """While a first pass goes on, what is durable is loaded beside it; a later pass is loaded when it has ended."""
+        if loads is not None and not state.of(name).passes:
+            loads.stored(name)
+
+    with Fetcher(source.spec.api, settings, source.spec.label, clock, transport, observer.waiting) as fetcher:
+        puller = Puller(source.spec, hub, fetcher, Run(state.run + 1, started, options.full), observer.pulled, stored)
         steps = {name: puller.first_step(name, state.of(name)) for name in names}
         plan = {"format": 1, "at": started, "steps": {name: step.as_json() for name, step in steps.items() if step}}
         number = hub.begin(plan, state)
@@ -266,6 +274,7 @@ class _Loads:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loader: Loader | None = None
         self._futures: list[Future[None]] = []
+        self._stored: Counter[str] = Counter()
 
     def __enter__(self) -> _Loads:
         self._lock = locked(self.hub.root, f"load into {self.schema}")
@@ -277,7 +286,15 @@ class _Loads:
         self._lock.__exit__(None, None, None)
 
     def submit(self, name: str) -> None:
-        self._futures.append(self._thread.submit(self._load, name))
+        """Load what there is of a collection; its pull has ended."""
+        self._futures.append(self._thread.submit(self._load, name, True))
+
+    def stored(self, name: str) -> None:
+        """One more segment is there. Several together are loaded at once, when nothing else is being loaded."""
+        self._stored[name] += 1
+        if self._stored[name] >= SEGMENTS_AHEAD and all(future.done() for future in self._futures):
+            self._stored[name] = 0
+            self._futures.append(self._thread.submit(self._load, name, False))
 
     def finish(self) -> None:
         """Wait for all that was submitted."""
@@ -301,19 +318,22 @@ class _Loads:
         with contextlib.suppress(SyncerError):
             self._thread.submit(self.target.record, rows).result()
 
-    def _load(self, name: str) -> None:
+    def _load(self, name: str, last: bool) -> None:
         outcome = self.summary.collections[name]
-        outcome.load = Receipt(0)
+        outcome.load = outcome.load or Receipt(0)
         try:
             if self._loader is None:
                 self._met_stranger()
                 self._loader = Loader(self.source, self.hub, self.identity.id, self.target, self.schema, self.now)
-            outcome.load, note = self._loader.load(name)
+            receipt, note = self._loader.load(name)
+            outcome.load = outcome.load.plus(receipt)
             if note:
                 outcome.notes.append(note)
         except SyncerError as error:
-            outcome.fail("failed", str(error))
-        self.observer.ended(name, outcome)
+            if last:  # what failed before is tried again by then
+                outcome.fail("failed", str(error))
+        if last:
+            self.observer.ended(name, outcome)
 
     def _met_stranger(self) -> None:
         others = [hub for hub in self.target.hubs() if hub != self.identity.id]

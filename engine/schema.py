@@ -56,17 +56,18 @@ def build(hint: Any, value: Any, at: At, notes: Notes) -> Any:
     if origin in (Union, UnionType):
         return build(next(arm for arm in get_args(hint) if arm is not NoneType), value, at, notes)
     if origin is Literal:
-        return _checked(value, value in get_args(hint))
+        return _checked(value, any(value == word and type(value) is type(word) for word in get_args(hint)), at, notes)
+    if origin is tuple and not isinstance(value, list):
+        return (build(get_args(hint)[0], value, at, notes),)
     if origin is tuple:
-        listed = value if isinstance(value, list) else [value]
-        return tuple(build(get_args(hint)[0], item, (*at, place), notes) for place, item in enumerate(listed))
+        return tuple(build(get_args(hint)[0], item, (*at, place), notes) for place, item in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
-        return _build_mapping(get_args(hint)[1], _checked(value, isinstance(value, dict)), at, notes)
+        return _build_mapping(get_args(hint)[1], _checked(value, isinstance(value, dict), at, notes), at, notes)
     if issubclass(hint, Scalar):
         return _build_scalar(hint, value, at, notes)
     if is_dataclass(hint) and isinstance(hint, type):
         return _build_class(hint, value, at, notes)
-    return _checked(value, isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
+    return _checked(value, isinstance(value, hint) and (hint is bool or not isinstance(value, bool)), at, notes)
 
 
 def field_word(declared: Field[Any]) -> str:
@@ -121,8 +122,8 @@ def _class_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
         return _family_schema(cls, definitions)
     schema = {"description": _summary(cls), **_members_schema(cls, definitions)}
     if short := SHORTHANDS.get(cls.__name__):
-        text = dict(schema["properties"][short])
-        return {"type": ["string", "object"], "if": {"type": "string"}, "then": text, "else": schema}
+        text = {rule: value for rule, value in schema["properties"][short].items() if rule != "type"}
+        return {"type": ["string", "object"], "if": {"type": "object"}, "then": schema, "else": text}
     return schema
 
 
@@ -166,12 +167,12 @@ def _build_mapping(hint: Any, value: dict[str, Any], at: At, notes: Notes) -> di
 
 
 def _build_scalar(cls: type[Scalar], value: Any, at: At, notes: Notes) -> Scalar:
-    _checked(value, isinstance(value, (str, int)) and not isinstance(value, bool))
+    kinds = cls.schema["type"]
+    _checked(value, isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and "integer" in kinds), at, notes)
     try:
         scalar = cls.parse(value)
-    except (ValueError, TypeError, IndexError) as error:
-        if isinstance(value, str):
-            notes.mistakes.append((at, str(error)))
+    except ValueError as error:
+        notes.mistakes.append((at, str(error)))
         raise Broken from error
     if isinstance(scalar, Template):
         notes.templates.append((at, scalar))
@@ -181,7 +182,7 @@ def _build_scalar(cls: type[Scalar], value: Any, at: At, notes: Notes) -> Scalar
 def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
     if isinstance(value, str) and cls.__name__ in SHORTHANDS:
         value = {SHORTHANDS[cls.__name__]: value}
-    value = dict(_checked(value, isinstance(value, dict)))
+    value = dict(_checked(value, isinstance(value, dict), at, notes))
     if issubclass(cls, Kind) and not cls.name:
         chosen = value.pop("kind", None)
         if not isinstance(chosen, str) or chosen not in cls.alternatives:
@@ -202,13 +203,19 @@ def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
             broken = True
     if broken:
         raise Broken
-    return cls(**arguments)
+    built = cls(**arguments)
+    if mistakes := getattr(built, "mistakes", None):
+        notes.mistakes += [(at, mistake) for mistake in mistakes()]
+    return built
 
 
-def _checked(value: Any, right: bool) -> Any:
-    if not right:
-        raise Broken
-    return value
+def _checked(value: Any, right: bool, at: At, notes: Notes) -> Any:
+    """The value, if it is right. Else raises Broken; a number that only looks whole is told here, for JSON Schema takes it as one."""
+    if right:
+        return value
+    if isinstance(value, float):
+        notes.mistakes.append((at, f"{value} is no whole number; write it without a point"))
+    raise Broken
 
 
 def _bare(hint: Any) -> Any:

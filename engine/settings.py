@@ -6,6 +6,7 @@ leaves the process can be cleaned of them.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from base64 import b64encode
@@ -16,10 +17,13 @@ from urllib.parse import quote, quote_plus
 
 from .errors import UsageError
 from .kinds import did_you_mean
-from .spec import Setting, Spec
+from .spec import Changed, Setting, Spec
 from .template import MissingSetting
 
 HIDDEN = "***"
+
+_PLACEHOLDER = re.compile(r"\{\{ settings\.(\w+) \}\}|\{\{\{\{")
+"""A secret's name in a stored parameter; braces that were there before are doubled."""
 
 
 @dataclass(frozen=True)
@@ -31,31 +35,34 @@ class Settings:
 
     def hide(self, text: str) -> str:
         """The text without any secret in it, nor any usual spelling of one (quoted, or in base64)."""
-        for secret in sorted((self.values[name] for name in self.secrets if self.values.get(name)), key=len, reverse=True):
-            for spelling in _spellings(secret):
-                text = text.replace(spelling, HIDDEN)
-        for pair in self._pairs():
-            text = text.replace(pair, HIDDEN)
+        given = [self.values[name] for name in self.secrets if self.values.get(name)]
+        spellings = {spelling for secret in given for spelling in _spellings(secret)} | set(self._pairs())
+        for spelling in sorted(spellings, key=len, reverse=True):
+            text = re.sub(re.escape(spelling), HIDDEN, text, flags=re.IGNORECASE if "%" in spelling else 0)
         return text
 
     def mask(self, params: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-        """Parameters as they may be stored: a value that is, or holds, a secret gives way to the secret's name."""
+        """Parameters as they may be stored: a value that is, or holds, a secret gives way to the secret's name.
+
+        What looks like such a name already is marked as text, so that no answer can ask for a secret.
+        """
         return tuple((name, self._masked(value)) for name, value in params)
 
     def unmask(self, params: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """The reverse of `mask`, for sending."""
 
         def filled(value: str) -> str:
-            return re.sub(r"\{\{ settings\.(\w+) \}\}", lambda match: self.values.get(match.group(1), match.group()), value)
+            return _PLACEHOLDER.sub(lambda match: self.values.get(match.group(1), "") if match.group(1) else "{{", value)
 
         return tuple((name, filled(value)) for name, value in params)
 
     def _masked(self, value: str) -> str:
-        for name in sorted(self.secrets):
-            secret = self.values.get(name)
-            if secret and (value == secret or (len(secret) >= 6 and secret in value)):
-                value = value.replace(secret, f"{{{{ settings.{name} }}}}")
-        return value
+        secrets = {self.values[name]: name for name in self.secrets if self.values.get(name)}
+        telling = [secret for secret in secrets if secret == value or (len(secret) >= 6 and secret in value)]
+        if not telling:
+            return value.replace("{{", "{{{{")
+        parts = re.split("(" + "|".join(re.escape(secret) for secret in sorted(telling, key=len, reverse=True)) + ")", value)
+        return "".join(f"{{{{ settings.{secrets[part]} }}}}" if part in telling else part.replace("{{", "{{{{") for part in parts)
 
     def _pairs(self) -> Iterable[str]:
         """What Basic auth would make of any setting and a secret."""
@@ -97,7 +104,10 @@ def given_settings(spec: Spec, flags: Iterable[str], directory: str = ".") -> Se
                 mistakes.append(f"setting {name} (from {source}): {shown} {wrong}")
             else:
                 values[name] = text
-    _fill_defaults(spec, values)
+    for name in _fill_defaults(spec, values):
+        if wrong := _wrong(spec.settings[name], values[name]):
+            shown = HIDDEN if spec.settings[name].secret else repr(values[name])
+            mistakes.append(f"setting {name} (its default): {shown} {wrong}")
     if mistakes:
         raise UsageError("\n".join(mistakes))
     return Settings(values, frozenset(name for name, setting in spec.settings.items() if setting.secret))
@@ -115,10 +125,15 @@ def explain_missing(spec: Spec, names: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def needed(spec: Spec, settings: Settings) -> str:
-    """The base URL; a check that everything a pull needs was given. Raises UsageError that names all that is missing."""
+def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> str:
+    """The base URL; a check that all that a pull of these collections needs was given. Raises UsageError that names what is missing."""
     missing = [name for name, setting in spec.settings.items() if setting.required and name not in settings.values]
-    for template in (spec.api.base_url, *spec.api.headers.values(), *spec.api.params.values()):
+    templates = [spec.api.base_url, *spec.api.headers.values(), *spec.api.params.values()]
+    for collection in (spec.collections[name] for name in collections):
+        for place in (collection, collection.full, collection.changed or Changed()):
+            templates += [one for one in (place.path, *place.params.values()) if one]
+        templates += [collection.cursor.start] if collection.cursor and collection.cursor.start else []
+    for template in templates:
         try:
             template.render(settings.values)
         except MissingSetting as error:
@@ -137,7 +152,8 @@ def _with_sources(spec: Spec, names: Iterable[str], settings: Settings) -> list[
     found: list[str] = []
     for name in names:
         default = spec.settings[name].default
-        found += sorted(default.settings - settings.values.keys()) if default else [name]
+        deeper = sorted(default.settings - settings.values.keys()) if default else []
+        found += _with_sources(spec, deeper, settings) if deeper else [name]
     return list(dict.fromkeys(found))
 
 
@@ -153,15 +169,18 @@ def _alternatives(spec: Spec, missing: Iterable[str]) -> str:
     return f"\nany one of these is enough: {'; '.join(ways)}" if len(ways) > 1 and uses_auth else ""
 
 
-def _fill_defaults(spec: Spec, values: dict[str, str]) -> None:
+def _fill_defaults(spec: Spec, values: dict[str, str]) -> list[str]:
+    """Fill in what follows from what is given; gives the names."""
+    given = set(values)
     waiting = {name: one.default for name, one in spec.settings.items() if one.default is not None and name not in values}
     while ready := [name for name, default in waiting.items() if default.settings <= values.keys()]:
         for name in ready:
             values[name] = waiting.pop(name).render(values)
+    return [name for name in values if name not in given]
 
 
 def _wrong(setting: Setting, value: str) -> str | None:
-    if setting.type == "integer" and not re.fullmatch(r"-?\d+", value):
+    if setting.type == "integer" and not re.fullmatch("-?[0-9]+", value):
         return "is not a whole number"
     if setting.type == "boolean" and value not in ("true", "false"):
         return "is not true or false"
@@ -179,5 +198,7 @@ def _dotenv(file: File) -> Mapping[str, str | None]:
 
 
 def _spellings(secret: str) -> set[str]:
-    plain = b64encode(secret.encode()).decode()
-    return {spelling for spelling in (secret, quote(secret, safe=""), quote_plus(secret), plain) if len(spelling) >= 3}
+    in_urls = (quote(secret, safe=""), quote(secret), quote_plus(secret))
+    in_json = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    in_base64 = b64encode(secret.encode()).decode()
+    return {spelling for spelling in (secret, *in_urls, *in_json, in_base64) if len(spelling) >= 3}

@@ -114,14 +114,19 @@ class Bars(Observer):
 
 
 def summary_lines(label: str, summary: Summary) -> list[str]:
-    """The ledger of a run, as a table; then what is wrong, a sentence each."""
+    """The ledger of a run, as a table."""
     books = {name: outcome.book() for name, outcome in summary.collections.items()}
     shown = [word for word in _COLUMNS if any(book[word] is not None for book in books.values())]
     rows = [["", *shown]] + [[name, *(_cell(book[word]) for word in shown)] for name, book in books.items()]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]
     run = f"run {summary.run}" if summary.run is not None else "load"
-    lines.append(f"{label}, {run}: {summary.status}")
+    return [*lines, f"{label}, {run}: {summary.status}"]
+
+
+def remarks(summary: Summary) -> list[str]:
+    """What went wrong, and what a user should know, a sentence each."""
+    lines = []
     for name, outcome in summary.collections.items():
         lines += [f"{name}: {sentence}" for sentence in [*outcome.errors, *outcome.notes]]
         if outcome.load and (outcome.load.rejected or outcome.load.rejected_values):

@@ -6,6 +6,7 @@ A spec holds the names of secrets, never secrets. It is frozen; what a run finds
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -35,6 +36,8 @@ class Name(Scalar):
 
     @classmethod
     def parse(cls, text: object) -> Name:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", str(text)):
+            raise ValueError(f"{text!r} is no name; use letters, digits and underscores, a letter first")
         return cls(str(text))
 
     def __str__(self) -> str:
@@ -52,6 +55,11 @@ class Setting:
     pattern: Annotated[str | None, Doc("a regular expression that the whole value matches")] = None
     secret: Annotated[bool, Doc("never shown, logged or stored")] = False
     account: Annotated[bool, Doc("tells one account from another: a hub filled from one refuses the other")] = False
+
+    def mistakes(self) -> list[str]:
+        """What no schema can see, for the one who writes the spec."""
+        both = self.secret and self.account
+        return ["a secret cannot tell accounts apart, for it is never stored; leave one of the two out"] if both else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,32 +6,39 @@ temporary folder. Work is cut into pieces of some megabytes, so that memory does
 
 from __future__ import annotations
 
-import re
+import os
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from .columns import Property, Reject
+import msgspec
+
+from . import spec
+from .columns import Property, Reject, first_there
 from .errors import HubError
+from .fields import Path as JsonPath
 from .hub import Head, Hub
 from .hub.segment import run_of
 from .project import AT, ODD, Projection, key_projection, quoted, row_projection, text
-from .record import raw_at, reader
-from .spec import Collection
+from .record import reader
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from duckdb import DuckDBPyConnection
 
-PIECE_BYTES = 48 * 2**20
+T = TypeVar("T")
+
+PIECE_BYTES = 24 * 2**20
+WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20
-_MAYBE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NO_KEY = "is the key, or part of it, and has no value"
 
 ORDER_COLUMNS = ("_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line")
 """With the cursor after the first of them, the order in which versions of a record are newer."""
@@ -65,6 +72,15 @@ class Staged:
     unreadable_since: int | None = None
     """The latest run of which some record's key could not be read: what is gone since then cannot be told."""
 
+    def add(self, part: Staged) -> None:
+        """Take in what another piece brought."""
+        self.files += part.files
+        self.read += part.read
+        self.rejected += part.rejected
+        self.rejected_values += part.rejected_values
+        self.rejects += part.rejects
+        self.unreadable_since = max((run for run in (self.unreadable_since, part.unreadable_since) if run is not None), default=None)
+
 
 class Stage:
     """A folder of temporary files and a locked DuckDB, for one load. Use it as a context manager."""
@@ -84,59 +100,46 @@ class Stage:
         self._folder.cleanup()
 
     def rows(
-        self, name: str, collection: Collection, segments: Sequence[str], epoch: Callable[[str], int], counted: bool, into: Staged
+        self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int], counted: bool, into: Staged
     ) -> None:
         """Project segments, in the hub's order, and add them to what is staged. Raises HubError for a damaged segment."""
-        projection = row_projection(collection)
-        for heads in self._pieces(name, segments):
-            piece = _Piece(self._con, self.hub, self.folder, projection, name, heads)
-            odd = piece.read()
-            file = str(self.folder / f"rows-{self._next():06}.parquet")
-            kept = piece.write_rows(collection.key, epoch, counted, file)
-            into.files.append(file)
-            whole = piece.unreadable | {value.place for value in odd if value.property in collection.key}
-            if kept < piece.records:
-                keyless = [value for value in piece.keyless(collection) if value.place not in whole]
-                odd, whole = odd + keyless, whole | {value.place for value in keyless}
-                runs = [run_of(piece.head_of(place)[0].name) for place in whole] or [run_of(heads[-1].name)]
-                into.unreadable_since = max([into.unreadable_since or 0, *runs])
-            if counted:
-                into.read += piece.records
-                into.rejected += piece.records - kept
-                into.rejected_values += sum(1 for value in odd if value.place not in whole)
-            for value in odd:
-                head, line = piece.head_of(value.place)
-                segment = f"{name}/{head.name}"
-                into.rejects.append(
-                    RejectedValue(segment, line, value.property, value.type, value.raw, value.reason, value.place in whole)
-                )
+        for part in self._each(name, row_projection(collection), segments, lambda piece: piece.stage(collection.key, epoch, counted)):
+            into.add(part)
 
-    def count_keys(self, name: str, collection: Collection, segments: Sequence[str]) -> tuple[int, int]:
+    def count_keys(self, name: str, collection: spec.Collection, segments: Sequence[str]) -> tuple[int, int]:
         """How many records have a readable key, and how many different keys there are."""
         keys = self._keys(name, collection, segments)
-        row = self._con.execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT {_tuple(collection)} AS k FROM {keys})").fetchone()
+        listed = ", ".join(map(quoted, collection.key))
+        row = self._con.execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})").fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
-    def count_missing(self, name: str, collection: Collection, held: Sequence[str], met: Sequence[str]) -> int:
+    def count_missing(self, name: str, collection: spec.Collection, held: Sequence[str], met: Sequence[str]) -> int:
         """How many keys of the segments `held` are in none of the segments `met`."""
         if not held:
             return 0
         had, has = self._keys(name, collection, held), self._keys(name, collection, met)
-        columns = ", ".join(quoted(key) for key in collection.key)
-        row = self._con.execute(f"SELECT count(*) FROM (SELECT {columns} FROM {had} EXCEPT SELECT {columns} FROM {has})").fetchone()
+        row = self._con.execute(f"SELECT count(*) FROM (FROM {had} EXCEPT FROM {has})").fetchone()
         return int(row[0]) if row else 0
 
-    def _keys(self, name: str, collection: Collection, segments: Sequence[str]) -> str:
-        """A table of the keys in some segments."""
-        projection, table = key_projection(collection), f"keys_{self._next()}"
-        columns = ", ".join(f"{quoted(key)} {collection.properties[key].column_type.duckdb}" for key in collection.key)
-        self._con.execute(f"CREATE TEMP TABLE {table} ({columns})")
-        wanted = ", ".join(quoted(key) for key in collection.key)
-        for heads in self._pieces(name, segments):
-            piece = _Piece(self._con, self.hub, self.folder, projection, name, heads)
-            piece.read()
-            self._con.execute(f"INSERT INTO {table} SELECT {wanted} FROM ({piece.sql()}) WHERE {_there(collection.key)}")
-        return table
+    def _keys(self, name: str, collection: spec.Collection, segments: Sequence[str]) -> str:
+        """A table expression: the keys in some segments."""
+        files = list(self._each(name, key_projection(collection), segments, lambda piece: piece.write_keys(collection.key)))
+        if files:
+            return f"read_parquet([{', '.join(map(text, files))}])"
+        columns = ", ".join(f"NULL::{collection.properties[key].column_type.duckdb} AS {quoted(key)}" for key in collection.key)
+        return f"(SELECT {columns} WHERE false)"
+
+    def _each(self, name: str, projection: Projection, segments: Sequence[str], work: Callable[[_Piece], T]) -> Iterator[T]:
+        """What a piece of work gives for each piece of the segments, in order. Several are at work at once."""
+
+        def alone(heads: Sequence[Head], stem: Path) -> T:
+            with self._con.cursor() as con:
+                return work(_Piece(con, self.hub, stem, projection, name, heads))
+
+        pieces = list(self._pieces(name, segments))
+        stems = [self.folder / f"{self._next():06}" for _ in pieces]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            yield from pool.map(alone, pieces, stems)
 
     def _pieces(self, name: str, segments: Sequence[str]) -> Iterator[list[Head]]:
         """Segments to read in one go: as many as make some megabytes; those without records are passed over."""
@@ -166,46 +169,73 @@ class _OddValue:
 
 
 class _Piece:
-    """One projection over some segments: the table `plain`, and the table `mended` where records were odd.
+    """One projection over some segments: the table `plain`, and the table `mended` of what was odd in it.
 
-    A record's place is counted through all of the segments, from 0.
+    A record's place is counted through all of the segments, from 0. Its files' names begin with `stem`.
     """
 
     def __init__(
-        self, con: DuckDBPyConnection, hub: Hub, folder: Path, projection: Projection, collection: str, heads: Sequence[Head]
+        self, con: DuckDBPyConnection, hub: Hub, stem: Path, projection: Projection, collection: str, heads: Sequence[Head]
     ) -> None:
-        self.con, self.hub, self.folder = con, hub, folder
+        self.con, self.hub, self.stem = con, hub, stem
         self.projection, self.collection, self.heads = projection, collection, heads
         self.records = sum(head.records for head in heads)
         self.starts = list(accumulate((head.records for head in heads[:-1]), initial=0))
         self.unreadable: set[int] = set()
-        self.mended: list[int] = []
+        self.mended: list[str] = []
         self._lines: list[bytes] | None = None
 
-    def head_of(self, place: int) -> tuple[Head, int]:
+    def stage(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool) -> Staged:
+        """The rows in a file, and what was rejected."""
+        odd = self._read()
+        file = str(self.stem.with_suffix(".parquet"))
+        kept = self._write_rows(key, epoch, counted, file)
+        whole = self.unreadable | {value.place for value in odd if value.property in key}
+        since = None
+        if kept < self.records:
+            keyless = [value for value in self._keyless(key) if value.place not in whole]
+            odd, whole = odd + keyless, whole | {value.place for value in keyless}
+            since = max((run_of(self._head_of(place)[0].name) for place in whole), default=run_of(self.heads[-1].name))
+        return Staged(
+            files=[file],
+            read=self.records if counted else 0,
+            rejected=self.records - kept if counted else 0,
+            rejected_values=sum(1 for value in odd if value.place not in whole) if counted else 0,
+            rejects=[self._reject(value, value.place in whole) for value in odd],
+            unreadable_since=since,
+        )
+
+    def write_keys(self, key: Sequence[str]) -> str:
+        """A file of the keys that can be read."""
+        self._read()
+        file, columns = str(self.stem.with_suffix(".parquet")), ", ".join(map(quoted, key))
+        self.con.execute(
+            f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {_there(key)}) TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+        )
+        return file
+
+    def _head_of(self, place: int) -> tuple[Head, int]:
         """The segment of a record, and its line there (from 1)."""
         at = bisect_right(self.starts, place) - 1
         return self.heads[at], place - self.starts[at] + 1
 
-    def read(self) -> list[_OddValue]:
+    def _read(self) -> list[_OddValue]:
         """Fill the tables; gives what had to be rejected. Raises HubError where the files are not as they were written."""
         import duckdb
 
         files = [str(self.hub.path(self.collection, head.name).resolve()) for head in self.heads]
+        refused: Collection[int] = ()
         try:
-            self._project(self._source(files, "zstd"))
+            self._project(files)
         except duckdb.Error:
-            cleaned = self._without_unreadable()
-            try:
-                self._project(self._source([cleaned], "none"))
-            except duckdb.Error as error:
-                raise HubError(f"{self._named()}: cannot be read ({type(error).__name__})") from None
+            refused = self._read_cleaned()
         (found,) = self.con.execute("SELECT count(*) FROM plain").fetchone() or (0,)
         if found != self.records:
-            raise HubError(f"{self._named()}: holds {found:,} records where its head says {self.records:,}; restore it")
-        return self._mend()
+            self._check()
+            raise HubError(f"{self._named()}: {found:,} records were read where the heads say {self.records:,}; restore it")
+        return self._mend(refused)
 
-    def write_rows(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, file: str) -> int:
+    def _write_rows(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, file: str) -> int:
         """Write the rows that have a key, with where each lies and how new it is; gives how many they are."""
         identity = self.hub.identity()
         prefix = f"{identity.id if identity else ''}/{self.collection}/"
@@ -218,142 +248,169 @@ class _Piece:
         written = self.con.execute(
             f"COPY (SELECT {columns}, p.segment || (r.{AT} - p.{AT} + 1) AS _segment, p._syncer_epoch, p._syncer_run, "
             f"p._syncer_ordinal, p._syncer_number, r.{AT} - p.{AT} + 1 AS _syncer_line, {counted} AS _syncer_counted "
-            f"FROM ({self.sql()}) AS r ASOF JOIN (VALUES {places}) "
+            f"FROM ({self._sql()}) AS r ASOF JOIN (VALUES {places}) "
             f"AS p({AT}, segment, _syncer_epoch, _syncer_run, _syncer_ordinal, _syncer_number) ON r.{AT} >= p.{AT} "
             f"WHERE {_there(key)}) TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         ).fetchone()
         return int(written[0]) if written else 0
 
-    def keyless(self, collection: Collection) -> list[_OddValue]:
-        """The records in which some property of the key has no value."""
-        key = collection.key
-        rows = self.con.execute(f"SELECT {AT} FROM ({self.sql()}) WHERE NOT ({_there(key)}) ORDER BY {AT}").fetchall()
-        why = "is the key, or part of it, and has no value"
-        return [_OddValue(place, key[0], collection.properties[key[0]].type.text, "null", why) for (place,) in rows]
+    def _keyless(self, key: Sequence[str]) -> list[_OddValue]:
+        """The records in which some property of the key has no value, by the first of them."""
+        first = "CASE " + " ".join(f"WHEN {quoted(name)} IS NULL THEN {text(name)}" for name in key) + " END"
+        rows = self.con.execute(f"SELECT {AT}, {first} FROM ({self._sql()}) WHERE NOT ({_there(key)}) ORDER BY {AT}").fetchall()
+        return [_OddValue(place, name, self.projection.properties[name].type.text, "null", _NO_KEY) for place, name in rows]
 
-    def sql(self) -> str:
-        """The rows with what was mended in them."""
+    def _reject(self, value: _OddValue, whole: bool) -> RejectedValue:
+        head, line = self._head_of(value.place)
+        return RejectedValue(f"{self.collection}/{head.name}", line, value.property, value.type, value.raw, value.reason, whole)
+
+    def _sql(self) -> str:
+        """The rows with what was mended in them; what is odd is NULL in `plain`."""
         if not self.mended:
             return "SELECT * FROM plain"
-        columns = [AT]
+        columns = [f"plain.{AT}"]
         for name, prop in self.projection.properties.items():
-            mended = prop.column_type.literal(f"mended.{quoted(name)}")
-            value = f"CASE WHEN mended.{AT} IS NULL THEN plain.{quoted(name)} WHEN mended.{quoted(name)} IS NOT NULL THEN {mended} END"
-            columns.append(f"{value} AS {quoted(name)}")
-        return f"SELECT {', '.join(columns)} FROM plain LEFT JOIN mended USING ({AT})"
+            mended = f", {prop.column_type.literal(f'mended.{quoted(name)}')}" if name in self.mended else ""
+            columns.append(f"coalesce(plain.{quoted(name)}{mended}) AS {quoted(name)}")
+        return f"SELECT {', '.join(columns)} FROM plain LEFT JOIN mended ON plain.{AT} = mended.{AT}"
 
-    def _source(self, files: Sequence[str], compression: str) -> str:
+    def _project(self, files: Sequence[str]) -> None:
         listed = ", ".join(text(file) for file in files)
         limit = max(_SMALLEST_OBJECT_LIMIT, 2 * max(head.longest for head in self.heads))
-        return f"read_ndjson_objects([{listed}], compression = '{compression}', maximum_object_size = {limit})"
-
-    def _project(self, source: str) -> None:
-        if self.projection.exact:
-            self._take_exact()
+        source = f"read_ndjson_objects([{listed}], maximum_object_size = {limit})"
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(source)}")
 
-    def _take_exact(self) -> None:
-        """The table `exact`: what DuckDB would write anew (numbers, escapes), as the bytes that the API sent."""
-        properties = {name: self.projection.properties[name] for name in self.projection.exact}
-        paths = [path for name, prop in properties.items() for path in prop.paths(name)]
-        read = reader(paths)
-        columns: list[list[str | None]] = [[] for _ in properties]
-        for place, line in enumerate(self.lines()):
-            raws = [None] * len(paths) if place in self.unreadable else read(line)
-            at = 0
-            for column, (name, prop) in zip(columns, properties.items(), strict=True):
-                width = len(prop.paths(name))
-                column.append(prop.pick(raws[at : at + width]))
-                at += width
-        _fill(self.con, "exact", list(range(len(self.lines()))), dict(zip(properties, columns, strict=True)))
+    def _read_cleaned(self) -> Collection[int]:
+        """Project what DuckDB takes, with empty objects for what it refuses; gives the places of the latter.
 
-    def _mend(self) -> list[_OddValue]:
-        """Read the odd records the slow exact way, into the table `mended`."""
-        odd = [place for (place,) in self.con.execute(f"SELECT {AT} FROM plain WHERE {ODD} ORDER BY {AT}").fetchall()]
-        rejects: list[_OddValue] = [
-            _OddValue(place, "", "", self._shown(place), "the record holds text that no warehouse can: half a surrogate pair, or no JSON")
-            for place in sorted(self.unreadable)
-        ]
-        self.mended = [place for place in odd if place not in self.unreadable]
-        if not self.mended:
-            return rejects
-        columns: dict[str, list[str | None]] = {name: [] for name in self.projection.properties}
-        for place in self.mended:
-            record = self.lines()[place].decode("utf-8", "surrogatepass")
-            for name, prop in self.projection.properties.items():
-                value, reject = _slow(place, name, prop, record)
-                columns[name].append(value)
-                if reject:
-                    rejects.append(reject)
-        _fill(self.con, "mended", self.mended, columns)
+        In the worst case it refuses all, and everything is read the slow way. Raises HubError.
+        """
+        import duckdb
+
+        self._check()
+        file, error = self.stem.with_suffix(".cleaned.ndjson"), ""
+        for refused in (self._refused(), range(self.records)):
+            with file.open("wb") as out:
+                out.writelines((b"{}" if place in refused else line) + b"\n" for place, line in enumerate(self._records()))
+            try:
+                self._project([str(file)])
+            except duckdb.Error as caught:
+                error = type(caught).__name__
+                continue
+            return refused
+        raise HubError(f"{self._named()}: cannot be read ({error})")
+
+    def _refused(self) -> set[int]:
+        """The records that DuckDB's JSON reader cannot take: text that is no Unicode, a raw control character."""
+        texts: list[str | None] = []
+        for line in self._records():
+            try:
+                texts.append(line.decode())
+            except UnicodeDecodeError:
+                texts.append(None)
+        _fill(self.con, self.stem, "records", list(range(len(texts))), {"line": texts})
+        return {place for (place,) in self.con.execute(f"SELECT {AT} FROM records WHERE NOT coalesce(json_valid(line), false)").fetchall()}
+
+    def _mend(self, refused: Collection[int]) -> list[_OddValue]:
+        """Read what is odd the slow exact way, into the table `mended`; gives what had to be rejected."""
+        properties = list(self.projection.properties.items())
+        odd = {place: list(range(len(properties))) for place in refused}
+        for place, ordinals in self.con.execute(f"SELECT {AT}, {ODD} FROM plain WHERE {ODD} <> ''").fetchall():
+            odd.setdefault(place, [int(ordinal) for ordinal in ordinals.split()])
+        if not odd:
+            return []
+        read = _Reader({ordinal: properties[ordinal] for ordinal in sorted({one for listed in odd.values() for one in listed})})
+        rejects: list[_OddValue] = []
+        columns: dict[str, list[str | None]] = {name: [] for name, _ in read.properties.values()}
+        places = sorted(odd)
+        for place in places:
+            values, rejected = read.record(place, self._records()[place], odd[place])
+            if any(not one.property for one in rejected):
+                self.unreadable.add(place)
+            rejects += rejected
+            for name, column in columns.items():
+                column.append(values.get(name))
+        self.mended = list(columns)
+        _fill(self.con, self.stem, "mended", places, columns)
         return rejects
 
-    def lines(self) -> list[bytes]:
+    def _records(self) -> list[bytes]:
+        """All records, from checked segments. Raises HubError."""
         if self._lines is None:
             self._lines = [line for head in self.heads for line in self.hub.records(self.collection, head.name)]
         return self._lines
 
-    def _without_unreadable(self) -> str:
-        """A copy of the records in which those that DuckDB cannot take at all are empty objects."""
-        for place, line in enumerate(self.lines()):
-            if not _is_readable(line, self.con):
-                self.unreadable.add(place)
-        file = self.folder / "cleaned.ndjson"
-        with file.open("wb") as out:
-            for place, line in enumerate(self.lines()):
-                out.write((b"{}" if place in self.unreadable else line) + b"\n")
-        return str(file)
+    def _check(self) -> None:
+        """Raises HubError, naming the segment, where one is not as it was written."""
+        for head in self.heads:
+            found = len(self.hub.records(self.collection, head.name))
+            if found != head.records:
+                raise HubError(
+                    f"segment {self.collection}/{head.name}: holds {found:,} records where its head says {head.records:,}; "
+                    "restore the file, or remove it to fetch again"
+                )
 
     def _named(self) -> str:
         others = f" or one of the {len(self.heads) - 1} after it" if len(self.heads) > 1 else ""
         return f"segment {self.collection}/{self.heads[0].name}{others}"
 
-    def _shown(self, place: int) -> str:
-        return self.lines()[place].decode("utf-8", "backslashreplace").replace("\x00", "\\u0000")
+
+class _Reader:
+    """Reads single properties of single records the slow exact way."""
+
+    def __init__(self, properties: dict[int, tuple[str, Property]]) -> None:
+        self.properties = properties
+        self._at: dict[int, slice] = {}
+        paths: list[JsonPath] = []
+        for ordinal, (name, prop) in properties.items():
+            self._at[ordinal] = slice(len(paths), len(paths) + len(prop.paths(name)))
+            paths += prop.paths(name)
+        self._read = reader(paths)
+
+    def record(self, place: int, line: bytes, ordinals: Sequence[int]) -> tuple[dict[str, str | None], list[_OddValue]]:
+        """The canonical texts by name, and what had to be rejected: values, or the record as a whole."""
+        try:
+            raws = self._read(line)
+        except (ValueError, LookupError, RuntimeError):
+            return {}, [
+                _OddValue(place, "", "", _shown(line.decode("utf-8", "surrogateescape")), "the record is not JSON, or nested too deeply")
+            ]
+        values: dict[str, str | None] = {}
+        rejects: list[_OddValue] = []
+        for ordinal in ordinals:
+            name, prop = self.properties[ordinal]
+            own = raws[self._at[ordinal]]
+            try:
+                values[name] = prop.value(own)
+            except Reject as reject:
+                rejects.append(_OddValue(place, name, prop.type.text, _shown(first_there(own) or "null"), str(reject)))
+        return values, rejects
 
 
-def _slow(place: int, name: str, prop: Property, record: str) -> tuple[str | None, _OddValue | None]:
-    try:
-        return prop.read(name, record), None
-    except Reject as reject:
-        raw = next((raw for raw in (raw_at(record, path) for path in prop.paths(name)) if raw not in (None, "null")), None) or "null"
-        shown = raw.encode("utf-8", "backslashreplace").decode()
-        return None, _OddValue(place, name, prop.type.text, shown, str(reject))
+def _shown(raw: str) -> str:
+    """A text as one that any warehouse can hold."""
+    return raw.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\u0000")
 
 
 def _there(key: Sequence[str]) -> str:
     return " AND ".join(f"{quoted(name)} IS NOT NULL" for name in key)
 
 
-def _tuple(collection: Collection) -> str:
-    return "row(" + ", ".join(quoted(key) for key in collection.key) + ")"
-
-
-def _fill(con: DuckDBPyConnection, table: str, places: list[int], columns: dict[str, list[str | None]]) -> None:
-    """A temporary table of texts by place. Lists go in whole: a row at a time takes a hundred times as long."""
-    names = list(columns)
-    listed = ", ".join(f"unnest($c{number}::VARCHAR[]) AS {quoted(name)}" for number, name in enumerate(names))
-    values: dict[str, Any] = {f"c{number}": columns[name] for number, name in enumerate(names)}
+def _fill(con: DuckDBPyConnection, stem: Path, table: str, places: Sequence[int], columns: Mapping[str, Sequence[str | None]]) -> None:
+    """A temporary table of texts by place. It goes through a file: DuckDB 1.5 takes long over Python's lists."""
+    file, longest = stem.with_suffix(f".{table}.ndjson"), 0
+    with file.open("wb") as out:
+        for row in zip(places, *columns.values(), strict=True):
+            line = msgspec.json.encode({str(number): value for number, value in enumerate(row)})
+            longest = max(longest, len(line))
+            out.write(line + b"\n")
+    types = ", ".join(f"'{number}': '{'VARCHAR' if number else 'BIGINT'}'" for number in range(len(columns) + 1))
+    names = ", ".join(f"{quoted(str(number))} AS {quoted(name)}" for number, name in enumerate([AT, *columns]))
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT unnest($places::BIGINT[]) AS {AT}, {listed}",
-        {"places": places, **values},
+        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {names} FROM read_json({text(str(file))}, columns = {{{types}}}, "
+        f"format = 'newline_delimited', maximum_object_size = {max(_SMALLEST_OBJECT_LIMIT, 2 * longest)})"
     )
-
-
-def _is_readable(line: bytes, con: DuckDBPyConnection) -> bool:
-    """Whether DuckDB takes a record. Only called for a piece that it refused."""
-    import duckdb
-
-    if not _MAYBE_SURROGATE.search(line):
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            return False
-    try:
-        con.execute("SELECT json_type($1::JSON)", [line.decode()]).fetchone()
-    except (duckdb.Error, UnicodeDecodeError):
-        return False
-    return True
+    file.unlink()
 
 
 def _locked_connection(folders: Sequence[Path]) -> DuckDBPyConnection:
@@ -361,6 +418,7 @@ def _locked_connection(folders: Sequence[Path]) -> DuckDBPyConnection:
 
     con = duckdb.connect(":memory:")
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET threads = 1")  # pieces are the threads: within one, DuckDB's own would only wait for each other
     con.execute(f"SET memory_limit = '{MEMORY}'")
     con.execute(f"SET temp_directory = {text(str(folders[-1]))}")
     con.execute("SET preserve_insertion_order = true")

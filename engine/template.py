@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import UsageError
@@ -51,7 +52,12 @@ class Template(Scalar):
             raise MissingSetting(*missing)
         if "{" not in self.text:
             return self.text
-        return _environment().from_string(self.text).render(settings=dict(settings))
+        from jinja2 import TemplateError
+
+        try:
+            return _environment().from_string(self.text).render(settings=SimpleNamespace(**settings))
+        except (TemplateError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
+            raise UsageError(f"the template {self.text!r} cannot be filled in ({type(error).__name__}); correct it") from None
 
 
 @cache
@@ -59,7 +65,9 @@ def _environment() -> SandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.globals.clear()
+    return environment
 
 
 @cache
@@ -67,20 +75,20 @@ def _settings(text: str) -> frozenset[str]:
     if "{" not in text:
         return frozenset()
     from jinja2 import TemplateError, meta
-    from jinja2.nodes import Getattr, Getitem, Name
+    from jinja2.nodes import Extends, FromImport, Getattr, Getitem, Import, Include, Name
 
     try:
         tree = _environment().parse(text)
+        _environment().from_string(text)
     except TemplateError as error:
         raise ValueError(f"is not a template ({error}); write a setting as {{{{ settings.name }}}}") from None
+    if any(tree.find(other) for other in (Extends, FromImport, Import, Include)):
+        raise ValueError("asks for another template; write it out")
     if unknown := sorted(meta.find_undeclared_variables(tree) - {"settings"}):
         raise ValueError(f"uses {unknown[0]!r}, which no template knows; write {{{{ settings.{unknown[0]} }}}}")
-    found: set[str] = set()
-    for node in tree.find_all((Getattr, Getitem)):
-        owner = getattr(node, "node", None)
-        if isinstance(owner, Name) and owner.name == "settings":
-            found.add(_member(node))
-    if not found and any(name.name == "settings" for name in tree.find_all(Name)):
+    owners = ((node, getattr(node, "node", None)) for node in tree.find_all((Getattr, Getitem)))
+    found = [_member(node) for node, owner in owners if isinstance(owner, Name) and owner.name == "settings"]
+    if len(found) < sum(name.name == "settings" for name in tree.find_all(Name)):
         raise ValueError("uses `settings` as a whole; name one: {{ settings.name }}")
     return frozenset(found)
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 
 SECOND = 1_000_000
 UNITS = {"epoch_s": SECOND, "epoch_ms": 1_000, "epoch_us": 1}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1
+"""The first and last instant of the years 1 to 9999."""
 
+_FINEST = {"%f": 1, "%S": SECOND, "%X": SECOND, "%c": SECOND, "%M": 60 * SECOND, "%H": 3600 * SECOND, "%I": 3600 * SECOND}
+"""What a pattern can say: its finest word's unit, or a day."""
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,6})0*)?(Z|[+-](?:0\d|1[0-4]):?[0-5]\d)?",
     re.ASCII | re.IGNORECASE,
@@ -40,12 +46,13 @@ def parse(text: str, format: str = "iso", zone: tzinfo | None = None) -> int:
     """The instant that a text names, exactly; a text without an offset is read in `zone`.
 
     Raises ValueError, with what is wrong with it, where the text is not of the format, names no instant (month 13, leap
-    second), has no offset and no zone, or has more digits than microseconds.
+    second, an hour that a change of clocks left out) or two (an hour that it repeated), has no offset and no zone, or has more
+    digits than microseconds.
     """
     if format in UNITS:
         return _epoch(text, UNITS[format])
     if "%" in format:
-        return instant(_zoned(datetime.strptime(text, format), zone))  # noqa: DTZ007 - the next call sees to the zone
+        return _within(instant(_zoned(_by_pattern(text, format), zone)))
     match = _ISO.fullmatch(text)
     if not match:
         raise ValueError("is not an ISO 8601 date and time to the microsecond")
@@ -67,8 +74,9 @@ def floor(instant: int, format: str = "iso") -> int:
     """The instant cut towards the past to what a format can say."""
     if format in UNITS:
         return instant // UNITS[format] * UNITS[format]
-    if "%" in format and "%f" not in format:
-        return instant // SECOND * SECOND
+    if "%" in format:
+        unit = next((unit for word, unit in _FINEST.items() if word in format), 24 * 3600 * SECOND)
+        return instant // unit * unit
     return instant
 
 
@@ -88,22 +96,38 @@ def http_date(text: str | None) -> int | None:
     """The instant of an HTTP `Date` header (RFC 9110, 5.6.7); None where there is none that can be read."""
     try:
         value = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return instant(value if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 def _epoch(text: str, unit: int) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("is not a number of seconds or milliseconds")
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise ValueError("is not a number of seconds or milliseconds") from None
-    if not number.is_finite() or number.adjusted() > 18:
+        raise ValueError("is not a time of the years 1 to 9999") from None
+    if number and number.adjusted() > 18:
         raise ValueError("is not a time of the years 1 to 9999")
-    exact = number * unit if len(text) < 28 else Decimal("0.1")
-    if exact != exact.to_integral_value():
+    if not number:
+        return 0
+    exact = Context(prec=len(text) + 8).multiply(number, Decimal(unit))
+    if number.adjusted() < -6 or exact != exact.to_integral_value():
         raise ValueError("is finer than a microsecond")
     return _within(int(exact))
+
+
+def _by_pattern(text: str, format: str) -> datetime:
+    """strptime, but for `%Z`: strptime takes the machine's own zones there, and forgets them. Here it is UTC, or refused."""
+    if "%Z" not in format.replace("%%", ""):
+        return datetime.strptime(text, format)  # noqa: DTZ007 - `_zoned` sees to the zone
+    for name in ("UTC", "GMT", "Z"):
+        try:
+            return datetime.strptime(text, format.replace("%Z", name)).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    raise ValueError("is not of its format, or in a zone by name that is not UTC or GMT")
 
 
 def _within(instant: int) -> int:
@@ -120,4 +144,7 @@ def _zoned(value: datetime, zone: tzinfo | None) -> datetime:
         return value
     if zone is None:
         raise ValueError("has no offset, and the spec names no timezone")
-    return value.replace(tzinfo=zone)
+    first, second = value.replace(tzinfo=zone, fold=0), value.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() != second.utcoffset():
+        raise ValueError("is an hour that a change of clocks left out or repeated, and has no offset")
+    return first

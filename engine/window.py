@@ -30,7 +30,7 @@ class Cursor:
     def bound(self, since: int) -> str:
         """The parameter's value for changes since an instant; one unit earlier where the API leaves out its bound."""
         if not self.inclusive:
-            since -= 1 if self.format in ("iso",) else times.UNITS.get(self.format, times.SECOND)
+            since = times.floor(since, self.format) - 1
         return times.write(since, self.format)
 
     def window_end(self, headers: Mapping[str, str], seconds: float) -> int | None:

@@ -13,10 +13,10 @@ URL = "https://api.example.com/items"
 
 
 def listing(rows: Sequence[Any] = (), envelope: Any = None, request: Request | None = None) -> Listing:
-    """A page of these rows, with this around them; properties are read as their exact text, as `pull` does."""
+    """A page of these rows, with this around them; whole numbers are read as such, all else as text, as `pull` does."""
 
-    def values(name: str) -> list[str | None]:
-        return [None if row.get(name) is None else str(row[name]) for row in rows]
+    def values(name: str) -> list[int | str | None]:
+        return [row.get(name) if isinstance(row.get(name), int | None) else str(row[name]) for row in rows]
 
     return Listing(request or Request(URL), [json.dumps(row).encode() for row in rows], envelope, values)
 

@@ -100,7 +100,7 @@ def test_credentials_are_on_what_leaves_and_not_on_what_is_kept() -> None:
 def test_nothing_leaves_for_another_origin(url: str) -> None:
     seen: list[httpx.Request] = []
     one, _ = fetcher(lambda request: seen.append(request) or httpx.Response(200))  # type: ignore[func-returns-value]
-    with pytest.raises(FetchError, match="is not on https://api.example.com:443, where The Zoo is"):
+    with pytest.raises(FetchError, match=r"is not on https://api\.example\.com:443, where The Zoo is"):
         one.send(Request(url))
     assert seen == []
 
@@ -148,7 +148,7 @@ def test_refused_credentials_take_one_request_and_name_the_user_but_never_the_pa
 
 
 def test_forbidden_gives_the_role_hint() -> None:
-    with pytest.raises(FetchError, match="403: user 'keeper@example.com' may not read this; give that account a role that may"):
+    with pytest.raises(FetchError, match=r"403: user 'keeper@example\.com' may not read this; give that account a role that may"):
         fetcher(answers(httpx.Response(403)))[0].send(ANIMALS)
 
 

@@ -604,8 +604,23 @@ def test_delays_use_the_given_sleep() -> None:
 # --- over the network ---------------------------------------------------------------------------------------------
 
 
+_OPEN: list[http.client.HTTPConnection] = []
+
+
+@pytest.fixture(autouse=True)
+def close_connections() -> Iterator[None]:
+    yield
+    while _OPEN:
+        _OPEN.pop().close()
+
+
+def connect(url: str) -> http.client.HTTPConnection:
+    _OPEN.append(http.client.HTTPConnection(url.removeprefix("http://"), timeout=5))
+    return _OPEN[-1]
+
+
 def connection(server: Server) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=5)
+    return connect(server.url)
 
 
 def exchange(client: http.client.HTTPConnection, method: str, path: str, content: Any = None) -> tuple[int, Any]:
@@ -686,7 +701,7 @@ def test_the_command_serves_until_told_to_stop(tmp_path: Path) -> None:
         assert process.stdout
         assert process.stderr
         url = process.stdout.readline().strip()
-        client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+        client = connect(url)
         assert exchange(client, "GET", "/api/v2/cases")[0] == 401
         dumped = exchange(client, "GET", "/_control/dump")[1]
         process.send_signal(signal.SIGTERM)

@@ -52,13 +52,27 @@ def test_every_missing_setting_is_named_at_once() -> None:
         pytest.param("{{ site }}", "uses 'site', which no template knows; write {{ settings.site }}", id="bare-name"),
         pytest.param("{{ record.id }}", "uses 'record', which no template knows; write {{ settings.record }}", id="other-object"),
         pytest.param("{{ settings }}", "uses `settings` as a whole; name one: {{ settings.name }}", id="all-settings"),
-        pytest.param("{{ settings }}{{ settings.a }}", "uses `settings` as a whole; name one: {{ settings.name }}", id="all-settings-beside-one"),
-        pytest.param("{% set s = settings %}{{ s.a }}{{ settings.a }}", "uses `settings` as a whole; name one: {{ settings.name }}", id="all-settings-renamed"),
-        pytest.param("{{ settings[settings.a] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="computed-name"),
-        pytest.param("{{ settings[0] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="number-for-a-name"),
-        pytest.param("{{ settings.a", "is not a template (unexpected end of template, expected 'end of print statement'.); write a setting as {{ settings.name }}", id="broken"),
+        pytest.param(
+            "{{ settings }}{{ settings.a }}", "uses `settings` as a whole; name one: {{ settings.name }}", id="all-settings-beside-one"
+        ),
+        pytest.param(
+            "{% set s = settings %}{{ s.a }}{{ settings.a }}",
+            "uses `settings` as a whole; name one: {{ settings.name }}",
+            id="all-settings-renamed",
+        ),
+        pytest.param(
+            "{{ settings[settings.a] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="computed-name"
+        ),
+        pytest.param(
+            "{{ settings[0] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="number-for-a-name"
+        ),
+        pytest.param(
+            "{{ settings.a",
+            "is not a template (unexpected end of template, expected 'end of print statement'.); write a setting as {{ settings.name }}",
+            id="broken",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told_when_the_template_is_read(text: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         Template.parse(text)

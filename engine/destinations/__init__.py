@@ -7,7 +7,7 @@ number is the next one for its hub and collection. `--to duckdb:PATH` names one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from ..errors import UsageError
@@ -86,6 +86,11 @@ class Receipt:
         parts = (self.inserted, self.updated, self.unchanged, self.duplicates, self.stale, self.filtered, self.rejected)
         return self.read == sum(parts)
 
+    def plus(self, later: Receipt) -> Receipt:
+        """The books of two loads together, under the later one's number."""
+        book = {one.name: getattr(self, one.name) + getattr(later, one.name) for one in fields(self)}
+        return Receipt(**{**book, "load": later.load})
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -97,6 +102,8 @@ class Seen:
     """The properties' fingerprints at that load."""
     there: bool = False
     """Whether the table is there; a table that was dropped is filled again from the hub."""
+    strangers: bool = False
+    """Whether it has rows of another hub."""
 
 
 class InDoubt(Exception):

@@ -95,11 +95,12 @@ class DuckDB:
     def seen(self, hub: str, table: Table) -> Seen:
         con = self._connection()
         there = bool(self._columns(con, table.name))
+        strangers = there and self._has_strangers(con, table, hub)
         row = con.execute(
             f"SELECT load, properties FROM {self._name('_syncer_receipts')} WHERE hub = ? AND collection = ? ORDER BY load DESC LIMIT 1",
             [hub, table.name],
         ).fetchone()
-        return Seen(int(row[0]), json.loads(row[1] or "{}"), there) if row else Seen(there=there)
+        return Seen(int(row[0]), json.loads(row[1] or "{}"), there, strangers) if row else Seen(0, {}, there, strangers)
 
     def commit(self, batch: Batch) -> Receipt:
         with self._transaction() as con:
@@ -146,10 +147,6 @@ class DuckDB:
             columns = ", ".join(f"{quoted(column)} {kind}" for column, kind in {**declared, **_ADDED}.items())
             con.execute(f"CREATE TABLE {name} ({columns})")
         else:
-            if missing := _ADDED.keys() - there.keys():
-                raise WarehouseError(
-                    f"warehouse {self.path}: table {name} is not syncer's (it has no {min(missing)}); name another --schema"
-                )
             for column, kind in declared.items():
                 if column not in there:
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
@@ -161,13 +158,20 @@ class DuckDB:
 
     def _may_retype(self, con: DuckDBPyConnection, table: Table, hub: str, column: str, difference: str) -> None:
         """Raises WarehouseError where the hub could not fill the column anew for every row."""
-        foreign = f"SELECT 1 FROM {self._name(table.name)} WHERE NOT starts_with(_segment, ?) LIMIT 1"
         why = "it is of the key" if column in table.key else None
-        if con.execute(foreign, [hub + "/"]).fetchone():
+        if self._has_strangers(con, table, hub):
             why = "rows came from another hub"
         if why:
             place = f"warehouse {self.path}: {self.schema}.{table.name}.{column}"
             raise WarehouseError(f"{place} is {difference}, but {why}; drop the table, or name another --schema")
+
+    def _has_strangers(self, con: DuckDBPyConnection, table: Table, hub: str) -> bool:
+        """Whether there are rows of another hub. Raises WarehouseError where the table is not syncer's at all."""
+        if missing := _ADDED.keys() - self._columns(con, table.name).keys():
+            place = f"warehouse {self.path}: {self.schema}.{table.name}"
+            raise WarehouseError(f"{place} is not syncer's (it has no column {min(missing)}); name another --schema")
+        stranger = f"SELECT 1 FROM {self._name(table.name)} WHERE NOT starts_with(_segment, ?) LIMIT 1"
+        return con.execute(stranger, [hub + "/"]).fetchone() is not None
 
     def _comment(self, con: DuckDBPyConnection, table: Table) -> None:
         place = [_CATALOG, self.schema, table.name]

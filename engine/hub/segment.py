@@ -1,6 +1,6 @@
 """A segment: one file of exact records, with a head that says what it is. Pure.
 
-    skippable frame   the head, JSON: chain, counts, next request, paginator state, whether and why the chain ended
+    skippable frame   the head, JSON and its CRC-32: chain, counts, next request, paginator state, whether and why the chain ended
     zstd frame        the records' exact bytes, one a line, with zstd's own checksum
     skippable frame   the envelopes, zstd: of each page its request, status, kept headers, and the document around its records
 
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 import zstandard
@@ -106,10 +107,11 @@ def encode(head: Head, records: Sequence[bytes], envelopes: Sequence[dict[str, A
     """The whole file."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     lines = compressor.compress(b"\n".join(records) + b"\n" if records else b"")
-    around = compressor.compress(b"\n".join(msgspec.json.encode(one) for one in envelopes))
+    around = compressor.compress("\n".join(json.dumps(one, separators=(",", ":")) for one in envelopes).encode())
     rest = lines + _frame(_ENVELOPES, around)
     sealed = asdict(head) | {"sha256": sha256(rest).hexdigest()}
-    return _frame(_HEAD, json.dumps(sealed, separators=(",", ":")).encode()) + rest
+    content = json.dumps(sealed, separators=(",", ":")).encode()
+    return _frame(_HEAD, content[:-1] + _seal(content)) + rest
 
 
 def decode_head(data: bytes, name: str) -> tuple[Head | None, int]:
@@ -124,9 +126,12 @@ def decode_head(data: bytes, name: str) -> tuple[Head | None, int]:
         raise HubError(f"segment {name}: is not a segment of this hub; restore the file, or remove it to fetch again")
     if len(data) < 8 + length:
         return None, 8 + length
+    content = data[8 : 8 + length]
     try:
-        head = msgspec.json.decode(data[8 : 8 + length], type=Head)
-    except msgspec.MsgspecError:
+        if not content.endswith(_seal(content[: -len(_seal(b""))] + b"}")):
+            raise ValueError
+        head = msgspec.json.decode(content, type=Head)
+    except (msgspec.MsgspecError, ValueError):
         raise HubError(f"segment {name}: its head cannot be read; restore the file, or remove it to fetch again") from None
     if head.format > FORMAT:
         raise HubError(f"segment {name}: was written by a newer syncer (format {head.format}); upgrade this one")
@@ -140,6 +145,11 @@ def decode_records(data: bytes, name: str) -> list[bytes]:
         raise HubError(f"segment {name}: is damaged (its checksum does not fit); restore the file, or remove it to fetch again")
     body = zstandard.ZstdDecompressor().decompressobj().decompress(data[start:])
     return body.split(b"\n")[:-1] if body else []
+
+
+def _seal(content: bytes) -> bytes:
+    """What closes a head instead of its last brace: the checksum of the head, so that it can be trusted without the rest."""
+    return b',"crc32":"%08x"}' % crc32(content)
 
 
 def _frame(magic: int, content: bytes) -> bytes:

@@ -1,0 +1,428 @@
+"""Whatever the order of changes, pulls, kills and loads: every table is what the hub alone says it is, after each load.
+
+Small histories are made up at random, and those that fail are shortened. What a table should hold is worked out here from
+the hub's raw files, by the rule of the design and with none of the engine's code.
+
+SYNCER_EXAMPLES scales how many histories are tried (40), SYNCER_SEED tries others than the usual ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import struct
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import zstandard
+
+from tests.model import LISTS, SOURCES, Api, Death, carry_out, small_pieces
+
+EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "40"))
+SEED = os.environ.get("SYNCER_SEED", "1")
+SECONDS_TO_SHORTEN = float(os.environ.get("SYNCER_SHORTEN", "60"))
+
+KEYS = (1, 2, 3, 4, 5, 6)
+LOWEST = -1
+
+
+# What the hub says, read without the engine.
+
+
+@dataclass(frozen=True)
+class Version:
+    """One record as it was received, and how new it is."""
+
+    epoch: int
+    cursor: int
+    place: tuple[int, int, int, int]
+    row: dict[str, Any]
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        return (self.epoch, self.cursor, self.place)
+
+
+def read_segment(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A segment's head and its records: a skippable frame of JSON, then lines in zstd."""
+    data = file.read_bytes()
+    _, length = struct.unpack("<II", data[:8])
+    lines = zstandard.ZstdDecompressor().decompressobj().decompress(data[8 + length :])
+    return json.loads(data[8 : 8 + length]), [json.loads(line) for line in lines.splitlines()]
+
+
+def shown(raw: dict[str, Any], with_size: bool) -> dict[str, Any]:
+    """A record as its row shows it; an instant that is none is NULL."""
+    row = {word: raw[word] for word in ("id", "name", "size", "updated_at") if with_size or word != "size"}
+    return row if isinstance(row["updated_at"], int) else row | {"updated_at": None}
+
+
+def place_of(name: str, line: int = 0) -> tuple[int, int, int, int]:
+    run, ordinal, number = name.split("-")
+    return int(run), int(ordinal), int(number), line
+
+
+class HubFiles:
+    """The segments of one collection, as they lie in their folder."""
+
+    def __init__(self, folder: Path, collection: str) -> None:
+        files = sorted((folder / "hub" / "model" / "segments" / collection).glob("*.zst"))
+        self.segments = {file.name.removesuffix(".ndjson.zst"): read_segment(file) for file in files}
+
+    def passes(self, loaded: Sequence[str]) -> list[tuple[int, bool]]:
+        """Of each complete pass whose end was loaded: the run at which it began, and whether it proved what is gone."""
+        heads = [self.segments[name][0] for name in loaded]
+        return [(place_of(head["chain"] + "-0")[0], head["ended"]["gone"]) for head in heads if head["ended"] and head["purpose"] == "full"]
+
+    def table(self, loaded: Sequence[str], with_size: bool) -> dict[int, tuple[dict[str, Any], bool]]:
+        """What the rows must be, by key: the newest version of each, and whether it is deleted."""
+        passes = self.passes(loaded)
+        versions = defaultdict[int, list[Version]](list)
+        for name in loaded:
+            for line, raw in enumerate(self.segments[name][1], start=1):
+                place = place_of(name, line)
+                epoch = max((run for run, _ in passes if run <= place[0]), default=0)
+                row = shown(raw, with_size)
+                cursor = LOWEST if row["updated_at"] is None else row["updated_at"]
+                versions[raw["id"]].append(Version(epoch, cursor, place, row))
+        proven = max((run for run, gone in passes if gone), default=0)
+        return {
+            key: (max(known, key=lambda one: one.order).row, max(one.place[0] for one in known) < proven)
+            for key, known in sorted(versions.items())
+        }
+
+
+# What a warehouse says.
+
+
+@dataclass
+class Found:
+    """One collection's table and receipts, as anyone may read them."""
+
+    rows: dict[int, tuple[dict[str, Any], bool]]
+    stamps: dict[int, tuple[int, int | None, str]]
+    """Of each row: when it was written, when it was found deleted, and where its raw record lies."""
+    receipts: list[dict[str, Any]]
+    rejects: list[tuple[str, str]]
+    """Where each rejected value lies, and its raw JSON."""
+    loaded: list[str]
+    """The segments that its manifests list, up to the last load."""
+    with_size: bool
+
+
+def nothing() -> Found:
+    return Found({}, {}, [], [], [], False)
+
+
+@cache
+def reader() -> duckdb.DuckDBPyConnection:
+    """One DuckDB for all looks: to start one takes longer than to look."""
+    return duckdb.connect(":memory:")
+
+
+def look(folder: Path, warehouse: str, collection: str) -> Found:
+    """A warehouse's side of a collection; nothing where it was never loaded."""
+    file, found, con = folder / f"{warehouse}.duckdb", nothing(), reader()
+    if not file.exists():
+        return found
+    con.execute(f"ATTACH '{file}' AS seen (READ_ONLY)")
+    try:
+        tables = {name for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'seen'").fetchall()}
+        if "_syncer_receipts" not in tables:
+            return found
+        receipts = con.execute("SELECT * EXCLUDE committed_at FROM seen.model._syncer_receipts WHERE load > 0 ORDER BY load")
+        words = [column[0] for column in receipts.description or ()]
+        found.receipts = [dict(zip(words, values, strict=True)) for values in receipts.fetchall()]
+        assert (collection in tables) == (found.receipts != [])
+        if not found.receipts:
+            return found
+        words = [name for name, *_ in con.execute(f"DESCRIBE seen.model.{collection}").fetchall() if not name.startswith("_")]
+        found.with_size = "size" in words
+        read = ", ".join(words).replace("updated_at", "epoch_us(updated_at) // 1000000")
+        stamps = "epoch_us(_synced_at), epoch_us(_deleted_at), _segment"
+        rows = con.execute(f"SELECT {stamps}, {read} FROM seen.model.{collection} ORDER BY id")
+        for synced, deleted, segment, *values in rows.fetchall():
+            row = dict(zip(words, values, strict=True))
+            assert row["id"] not in found.rows, f"{collection} holds {row['id']} twice"
+            found.rows[row["id"]], found.stamps[row["id"]] = (row, deleted is not None), (synced, deleted, segment)
+        rejects = con.execute("SELECT segment, raw FROM seen.model._syncer_rejects WHERE property = 'updated_at' ORDER BY ALL")
+        found.rejects = rejects.fetchall()
+    finally:
+        con.execute("DETACH seen")
+    for receipt in found.receipts:
+        manifest = folder / "hub/model/loads" / receipt["warehouse"] / "model" / collection / f"{receipt['load']:06}.json"
+        found.loaded += json.loads(manifest.read_text())["segments"]
+    return found
+
+
+# One history.
+
+
+class History:
+    """Plays the history of one list, and looks after each load."""
+
+    def __init__(self, folder: Path, collection: str) -> None:
+        self.folder, self.collection = folder, collection
+        self.api = Api()
+        self.sized = False
+        self.known: dict[str, Found] = defaultdict(nothing)
+
+    def play(self, event: Sequence[Any]) -> None:
+        word, *rest = event
+        if word in ("pull", "load", "run"):
+            getattr(self, f"_{word}")(*rest)
+        else:
+            self._happen(event)
+
+    def finish(self) -> None:
+        """The healing end: a quiet complete pass makes every table what the API holds, filled columns and latecomers too."""
+        self._pull(full=True, warehouse="one")
+        self._check_healed("one")
+        self.sized = True
+        self._load("one")
+        self._check_healed("one")
+        with small_pieces(load_bytes=10**9):
+            self._load("late")
+        self._check_healed("late")
+
+    def _check_healed(self, warehouse: str) -> None:
+        rows = {key: shown(one, self.sized) for key, one in sorted(self.api.lists[self.collection].items())}
+        found = self.known[warehouse]
+        assert {key: row for key, (row, deleted) in found.rows.items() if not deleted} == rows
+        assert {key for key, (_, deleted) in found.rows.items() if deleted} <= self.api.gone[self.collection] - rows.keys()
+
+    def _carry_out(self, halves: Sequence[str], **options: Any) -> Any:
+        return carry_out(self.api, self.folder, halves, source=SOURCES[self.sized], select=(self.collection,), **options)
+
+    def _happen(self, event: Sequence[Any]) -> None:
+        match event:
+            case ("wait", seconds):
+                self.api.now += seconds
+            case ("mend", seconds):
+                self.api.mend_clock(seconds)
+            case ("declare",):
+                self.sized = True
+            case ("add", key):
+                self.api.add(self.collection, key)
+            case ("update", key):
+                self.api.update(self.collection, key)
+            case ("silent", key):
+                self.api.change_silently(self.collection, key)
+            case ("shift", key, seconds):
+                self.api.shift(self.collection, key, seconds)
+            case ("mangle", key, value):
+                self.api.mangle(self.collection, key, value)
+            case ("delete", key):
+                self.api.delete(self.collection, key)
+            case _:
+                raise AssertionError(event)
+
+    def _pull(self, full: bool, fault: tuple[str, int] | None = None, during: Sequence[Any] = (), warehouse: str | None = None) -> None:
+        kind, at = fault or ("", 0)
+        api, before = self.api, self.api.changes
+        api.down_from = api.requests + 1 + at if kind == "outage" else None
+        api.interrupt_at = api.requests + 1 + at if kind == "interrupt" else None
+        api.during = defaultdict(list)
+        for number, event in during:
+            api.during[api.requests + 1 + number].append(lambda event=event: self._happen(event))
+        halves = ("pull", "load") if warehouse else ("pull",)
+        summary = self._carry_out(halves, to=warehouse or "one", full=full, death=Death(at) if kind == "kill" else None)
+        api.during, api.down_from, api.interrupt_at = {}, None, None
+        if summary is None:
+            return
+        self._check_pull(summary)
+        if not fault and (self.collection == "things" or (full and not during)):
+            assert summary.status == "complete", summary.as_json()
+            if full:
+                self.api.went_back = any(event[0] == "mend" for _, event in during)
+            if not self.api.went_back:
+                self._check_newest(before)
+        if warehouse:
+            self._check(warehouse, summary, everything=True)
+
+    def _run(self, warehouse: str, full: bool, fault: tuple[str, int] | None = None, during: Sequence[Any] = ()) -> None:
+        self._pull(full, fault, during, warehouse)
+
+    def _load(self, warehouse: str, kill: int | None = None) -> None:
+        if (self.folder / "hub/model/hub.json").exists():
+            summary = self._carry_out(("load",), to=warehouse, death=None if kill is None else Death(kill))
+            assert summary is None or summary.status == "complete", summary.as_json()
+            self._check(warehouse, summary, everything=summary is not None)
+
+    def _check_pull(self, summary: Any) -> None:
+        """The pull's book is the sum of what it stored."""
+        book = summary.collections[self.collection].pull
+        segments = HubFiles(self.folder, self.collection).segments.items()
+        heads = [head for name, (head, _) in segments if place_of(name)[0] == summary.run]
+        found = {word: sum(head[word] for head in heads) for word in ("requests", "pages", "bytes", "records")}
+        assert found == {"requests": book.requests, "pages": book.pages, "bytes": book.bytes, "records": book.received}
+
+    def _check_newest(self, change: int) -> None:
+        """What was changed before a pull that ended well is in the hub: the newest version of every honest record."""
+        files = HubFiles(self.folder, self.collection)
+        table = files.table(list(files.segments), True)
+        for key, raw in self.api.lists[self.collection].items():
+            if self.api.plain[self.collection, key] and self.api.changed[self.collection, key] <= change:
+                assert table.get(key) == (raw, False), f"the hub lacks the newest version of {key}"
+
+    def _check(self, warehouse: str, summary: Any, everything: bool) -> None:
+        files, before = HubFiles(self.folder, self.collection), self.known[warehouse]
+        found = self.known[warehouse] = look(self.folder, warehouse, self.collection)
+        assert found.rows == files.table(found.loaded, found.with_size)
+        assert not everything or found.loaded == list(files.segments)
+        rejects = []
+        for key, (_, _, segment) in sorted(found.stamps.items()):
+            name, _, line = segment.rpartition("/")[2].partition("#")
+            raw = files.segments[name][1][int(line) - 1]
+            assert shown(raw, found.with_size) == found.rows[key][0], "_segment is another's"
+            rejects += [(segment, json.dumps(raw["updated_at"]))] if isinstance(raw["updated_at"], str) else []
+        assert found.rejects == sorted(rejects)
+        self._check_books(files, before, found, summary and summary.collections[self.collection].load)
+        if len(found.receipts) <= len(before.receipts) + 1:
+            for key in found.rows.keys() & before.rows.keys():
+                assert found.rows[key] != before.rows[key] or found.stamps[key] == before.stamps[key], "a row was written for nothing"
+                stayed = found.rows[key][1] and before.rows[key][1] and found.rows[key][0]["name"] == before.rows[key][0]["name"]
+                assert not stayed or found.stamps[key][1] == before.stamps[key][1], "a record went twice"
+        for other in self.known.values():
+            assert (other.loaded, other.with_size) != (found.loaded, found.with_size) or other.rows == found.rows
+
+    def _check_books(self, files: HubFiles, before: Found, found: Found, told: Any) -> None:
+        assert found.loaded == list(files.segments)[: len(found.loaded)], "a segment was loaded twice, or left out"
+        assert [receipt["load"] for receipt in found.receipts] == list(range(1, len(found.receipts) + 1))
+        assert found.receipts[: len(before.receipts)] == before.receipts
+        parts = ("inserted", "updated", "unchanged", "duplicates", "stale", "filtered", "rejected")
+        for receipt in found.receipts:
+            assert receipt["read"] == sum(receipt[part] for part in parts)
+        new = found.receipts[len(before.receipts) :]
+        total = {word: sum(receipt[word] for receipt in new) for word in ("read", *parts, "deleted", "rejected_values")}
+        raws = [raw for name in found.loaded[len(before.loaded) :] for raw in files.segments[name][1]]
+        assert total["read"] == len(raws)
+        assert total["rejected"] == total["filtered"] == 0
+        assert total["rejected_values"] == sum(1 for raw in raws if isinstance(raw["updated_at"], str))
+        assert total["inserted"] == len(found.rows) - len(before.rows)
+        assert told is None or {word: getattr(told, word) for word in total} == total
+
+
+# Histories at random.
+
+
+def invented(seed: str) -> dict[str, Any]:
+    """A small history: again and again some changes, often a pull, often a load."""
+    dice = random.Random(seed)
+    history: list[Any] = [("add", key) for key in KEYS if dice.random() < 0.8]
+    for _ in range(dice.randint(3, 7)):
+        history += [a_change(dice) for _ in range(dice.randint(0, 3))]
+        if dice.random() < 0.85:
+            history.append(a_pull(dice))
+        if dice.random() < 0.6:
+            kill = dice.randint(0, 12) if dice.random() < 0.25 else None
+            history.append(("load", dice.choice(["one", "one", "two"]), kill))
+        if dice.random() < 0.05:
+            history.append(("declare",))
+    return {
+        "collection": dice.choice(["things", "things", "pages"]),
+        "history": history,
+        "segment_bytes": dice.choice([1, 150, 600]),
+        "load_bytes": dice.choice([300, 1000, 10**9]),
+    }
+
+
+def a_change(dice: random.Random) -> tuple[Any, ...]:
+    word = dice.choice(["add", "update", "update", "silent", "shift", "shift", "mangle", "delete", "wait", "mend"])
+    if word in ("wait", "mend"):
+        return (word, dice.randint(1, 30) if word == "wait" else dice.randint(-40, 40))
+    rest = {"shift": (dice.randint(-60, 60),), "mangle": (dice.choice([None, "soon"]),)}
+    return (word, dice.choice(KEYS), *rest.get(word, ()))
+
+
+def a_pull(dice: random.Random) -> tuple[Any, ...]:
+    during = [(dice.randint(0, 4), a_change(dice)) for _ in range(dice.choice([0, 0, 1, 2]))]
+    full = dice.random() < 0.35
+    if dice.random() < 0.15:
+        return ("run", dice.choice(["one", "two"]), full, dice.choice([None, None, ("outage", dice.randint(0, 3))]), during)
+    fault = dice.choice(["", "", "kill", "kill", "outage", "interrupt"])
+    return ("pull", full, (fault, dice.randint(0, 15 if fault == "kill" else 3)) if fault else None, during)
+
+
+def shortened(story: dict[str, Any]) -> dict[str, Any]:
+    """A history that fails, without the events that it fails without."""
+    deadline, size = time.monotonic() + SECONDS_TO_SHORTEN, len(story["history"])
+    while size := size // 2:
+        start = 0
+        while start < len(story["history"]) and time.monotonic() < deadline:
+            shorter = {**story, "history": story["history"][:start] + story["history"][start + size :]}
+            if fails(shorter):
+                story = shorter
+            else:
+                start += size
+        size = size if size > 1 else 0
+    return story
+
+
+def fails(story: dict[str, Any]) -> bool:
+    try:
+        play(**story)
+    except Exception:  # whatever it is, it is what we look for
+        return True
+    return False
+
+
+def play(collection: str, history: Sequence[Sequence[Any]], segment_bytes: int = 150, load_bytes: int = 500) -> None:
+    with tempfile.TemporaryDirectory(prefix="history-") as folder, small_pieces(segment_bytes, load_bytes):
+        world = History(Path(folder), collection)
+        for event in history:
+            world.play(event)
+        world.finish()
+
+
+ALL = [("add", key) for key in KEYS]
+PULL, PASS, LOAD = ("pull", False), ("pull", True), ("load", "one")
+
+
+@pytest.mark.parametrize("collection", LISTS)
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param([*ALL, PULL, LOAD, ("delete", 1), PASS, LOAD, ("declare",), LOAD], id="a-filled-column-undeletes-nothing"),
+        pytest.param([*ALL, PULL, ("delete", 1), PASS, LOAD], id="a-new-warehouse-learns-what-was-deleted-before-it"),
+        pytest.param([*ALL, PULL, LOAD, ("delete", 1), PASS, LOAD, ("add", 1), PULL, LOAD, ("delete", 1), PASS, LOAD], id="gone-and-back-and-gone"),
+        pytest.param(
+            [*ALL, ("shift", 1, 50), PULL, LOAD, PASS, LOAD, ("shift", 1, 20), PULL, LOAD],
+            id="a-lower-instant-loses-to-what-a-pass-met-again-unchanged",
+        ),
+        pytest.param([*ALL, PULL, LOAD, ("shift", 1, -50), ("silent", 2), PASS, LOAD], id="a-pass-outranks-higher-instants-before-it"),
+        pytest.param(
+            [*ALL, PULL, LOAD, ("shift", 1, -50), ("pull", True, ("interrupt", 1)), LOAD, ("update", 1), PULL, LOAD],
+            id="a-pass-of-two-runs-outranks-from-its-first-on",
+        ),
+        pytest.param(
+            [*ALL, ("mangle", 1, "soon"), ("pull", False, ("interrupt", 1)), LOAD, PULL, LOAD, PASS, LOAD],
+            id="what-is-read-again-is-rejected-once",
+        ),
+        pytest.param(
+            [("mend", 40), *ALL, PULL, ("mend", 0), PASS, ("wait", 5), ("delete", 1), ("add", 7), PULL, LOAD],
+            id="a-complete-pass-mends-what-a-wrong-clock-did",
+        ),
+    ],
+)  # fmt: skip
+def test_a_told_history_ends_right(collection: str, history: list[Any]) -> None:
+    play(collection, history)
+
+
+@pytest.mark.parametrize("number", range(EXAMPLES))
+def test_after_every_load_each_table_is_what_the_hub_says(number: int) -> None:
+    story = invented(f"{SEED}-{number}")
+    try:
+        play(**story)
+    except Exception as error:
+        short = shortened(story)
+        pytest.fail(f"{type(error).__name__}: {error}\nSYNCER_SEED={SEED}, history {number}, shortened:\nplay(**{short!r})")

@@ -1,0 +1,82 @@
+"""A pass is trusted as far as it was proven, and what it lacks is gone only where that is proven too."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from rest_syncer.engine.errors import Incomplete
+from rest_syncer.engine.hub.segment import Ended
+from rest_syncer.engine.proof import ReadAgain, Reading, grade, grade_again, snapshot
+
+
+def reading(keys: int = 10, distinct: int = 10, first: int | None = 10, last: int | None = 10, missing: int = 0) -> Reading:
+    return Reading(pages=3, keys=keys, distinct=distinct, first_total=first, last_total=last, missing=missing)
+
+
+def test_one_answer_or_a_stable_way_proves_all_and_what_is_gone() -> None:
+    assert snapshot("one_answer") == Ended("one_answer", "proven", gone=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "verdict"),
+    [
+        pytest.param(reading(), Ended("end", "checked", gone=False), id="all-is-quiet"),
+        pytest.param(reading(0, 0, 0, 0), Ended("end", "checked", gone=False), id="nothing-there"),
+        pytest.param(reading(first=None, last=None), Ended("end", "open", gone=False), id="no-total-to-check-against"),
+        pytest.param(reading(9, 9), ReadAgain("9 of 10 records came"), id="fewer-than-the-total"),
+        pytest.param(reading(10, 9), ReadAgain("9 of 10 records came"), id="as-many-as-the-total-but-one-twice"),
+        pytest.param(reading(11, 10), ReadAgain("1 records came twice"), id="one-twice"),
+        pytest.param(reading(11, 10, None, None), ReadAgain("1 records came twice"), id="one-twice-without-a-total"),
+        pytest.param(reading(first=9), ReadAgain("the total changed on the way"), id="total-grew"),
+        pytest.param(reading(first=11), ReadAgain("the total changed on the way"), id="total-shrank"),
+        pytest.param(reading(first=None), ReadAgain("the total changed on the way"), id="total-came-late"),
+        pytest.param(reading(missing=2), ReadAgain("2 records that the hub holds did not come"), id="known-keys-missing"),
+        pytest.param(
+            reading(first=None, last=None, missing=2),
+            ReadAgain("2 records that the hub holds did not come"),
+            id="known-keys-missing-without-a-total",
+        ),
+        pytest.param(
+            reading(1_234_567, 1_234_567, 2_000_000, 2_000_000), ReadAgain("1,234,567 of 2,000,000 records came"), id="in-millions"
+        ),
+    ],
+)
+def test_the_first_reading_of_a_list_that_can_shift_is_graded_like_this(first: Reading, verdict: Ended | ReadAgain) -> None:
+    assert grade("end", first) == verdict
+
+
+def test_more_records_than_the_total_are_no_check() -> None:
+    """`checked` says that the count equals the total."""
+    assert grade("end", reading(12, 12)) != Ended("end", "checked")
+
+
+def test_a_first_reading_never_proves_that_something_is_gone() -> None:
+    readings = [
+        reading(keys, distinct, first, last, missing)
+        for keys, distinct, first, last, missing in product((9, 10), (9, 10), (None, 10), (None, 10), (0, 1))
+    ]
+    grown = [grade("end", one) for one in readings]
+    assert not any(isinstance(verdict, Ended) and verdict.gone for verdict in grown)
+
+
+@pytest.mark.parametrize(
+    ("second", "both", "verdict"),
+    [
+        pytest.param(reading(), 10, Ended("end", "checked", gone=True), id="quiet"),
+        pytest.param(reading(), 12, Ended("end", "checked", gone=True), id="more-were-met-in-both-together"),
+        pytest.param(reading(first=9), 10, Ended("end", "open", gone=True), id="total-changed-again"),
+        pytest.param(reading(11, 10), 10, Ended("end", "open", gone=True), id="one-twice-again"),
+        pytest.param(reading(9, 9), 10, Ended("end", "open", gone=True), id="whole-only-together"),
+        pytest.param(reading(first=None, last=None), 10, Ended("end", "open", gone=True), id="no-total"),
+    ],
+)
+def test_the_second_reading_is_graded_like_this(second: Reading, both: int, verdict: Ended) -> None:
+    assert grade_again("end", second, both) == verdict
+
+
+def test_what_stays_short_of_the_total_is_incomplete() -> None:
+    with pytest.raises(Incomplete) as caught:
+        grade_again("end", reading(9, 9, 1000, 1000), 999)
+    assert str(caught.value) == "read twice, 999 of 1,000 records came; page by a key that does not move, if the API can"
