@@ -76,8 +76,8 @@ class ColumnType:
 
     def list_sql(self, texts: str, forms: str) -> str:
         """The fast reading of a list, from its elements' texts and JSON types; NULL where some element is odd."""
-        form = f"(CASE ({forms})[i] WHEN 'UBIGINT' THEN 'BIGINT' ELSE ({forms})[i] END)"  # a list's 0 may have been -0
-        listed = f"list_transform({texts}, lambda s, i: {self.sql(form, 's', 'NULL')})"
+        form = f"replace(({forms})[_syncer_i], 'UBIGINT', 'BIGINT')"  # 0 was perhaps -0: DuckDB has written the list anew
+        listed = f"list_transform({texts}, lambda _syncer_one, _syncer_i: {self.sql(form, '_syncer_one', 'NULL')})"
         return f"CASE WHEN list_count({listed}) = list_count({texts}) THEN {listed} END"
 
 

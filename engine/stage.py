@@ -240,16 +240,17 @@ class _Piece:
         identity = self.hub.identity()
         prefix = f"{identity.id if identity else ''}/{self.collection}/"
         places = ", ".join(
-            f"({start}, {text(prefix + head.name + '#')}, {epoch(head.name)}, {run_of(head.name)}, "
+            f"({start}, {start + head.records}, {text(prefix + head.name + '#')}, {epoch(head.name)}, {run_of(head.name)}, "
             f"{int(head.leg.partition('-')[2])}, {head.number})"
             for start, head in zip(self.starts, self.heads, strict=True)
         )
         columns = ", ".join(f"r.{quoted(name)}" for name in self.projection.properties)
+        # An ASOF JOIN would turn a list's -0.0 into 0.0.
         written = self.con.execute(
-            f"COPY (SELECT {columns}, p.segment || (r.{AT} - p.{AT} + 1) AS _segment, p._syncer_epoch, p._syncer_run, "
-            f"p._syncer_ordinal, p._syncer_number, r.{AT} - p.{AT} + 1 AS _syncer_line, {counted} AS _syncer_counted "
-            f"FROM ({self._sql()}) AS r ASOF JOIN (VALUES {places}) "
-            f"AS p({AT}, segment, _syncer_epoch, _syncer_run, _syncer_ordinal, _syncer_number) ON r.{AT} >= p.{AT} "
+            f"COPY (SELECT {columns}, p.segment || p.line AS _segment, p.epoch AS _syncer_epoch, p.run AS _syncer_run, "
+            f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted "
+            f"FROM ({self._sql()}) AS r JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
+            f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number)) AS p ON r.{AT} = p.place "
             f"WHERE {_there(key)}) TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         ).fetchone()
         return int(written[0]) if written else 0

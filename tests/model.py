@@ -152,7 +152,7 @@ class Api:
         first = (int(params.get("page", 1)) - 1) * PER_PAGE
         body = json.dumps({"total": len(rows), "entries": rows[first : first + PER_PAGE]})
         for happening in self.during.pop(self.requests, []):
-            self.now += 0.5
+            self.now += 1.5
             happening()
         self.now += 0.25
         date = formatdate(self.second, usegmt=True)

@@ -26,7 +26,7 @@ from rest_syncer.engine.fetch import Clock
 from rest_syncer.engine.parse import read_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
-from rest_syncer.engine.show import summary_lines
+from rest_syncer.engine.show import remarks, summary_lines
 from tests.standins import desk_com
 from tests.standins.desk_com import Answer, DeskCom, Server
 from tests.standins.desk_com_data import encode
@@ -173,7 +173,7 @@ class Project:
         except SyncerError as error:
             return Result(error.exit_code, {}, str(error))
         code = 0 if summary.status == "complete" else 1
-        return Result(code, summary.as_json(), "\n".join(summary_lines(source.spec.label, summary)))
+        return Result(code, summary.as_json(), "\n".join(summary_lines(source.spec.label, summary) + remarks(summary)))
 
     def cli(self, verb: str, *arguments: str) -> Result:
         """The installed command, in a process and an environment of its own."""

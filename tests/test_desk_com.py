@@ -75,8 +75,6 @@ SILENT = {"cases": 17, "customers": 13, "users": 2, "articles": 5, "brands": 1, 
 DELETIONS = {"cases": 12, "customers": 9, "users": 1, "articles": 3, "brands": 1, "companies": 5, "feedbacks": 7}
 
 Ids = dict[str, set[int]]
-told_once = pytest.mark.xdist_group("story")
-"""The story takes a while: with `--dist loadgroup` one worker tells it."""
 
 
 @dataclass
@@ -156,14 +154,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         return Story(first, quiet, changes, both, unseen, healed, silent, deleted, ledger, began)
 
 
-@told_once
 def test_the_first_run_fills_every_table_value_by_value(story: Story) -> None:
     assert (story.first.result.code, story.first.differences) == (0, [])
     counts = {name: len(table) for name, table in story.first.after.items()}
     assert counts == {"cases": 2000, "customers": 1000, "users": 25, "articles": 120, "brands": 3, "companies": 180, "feedbacks": 150}
 
 
-@told_once
 def test_the_books_of_the_first_run_balance(story: Story) -> None:
     books = story.first.result
     assert (books.summary["run"], books.summary["status"]) == (1, "complete")
@@ -176,13 +172,11 @@ def test_the_books_of_the_first_run_balance(story: Story) -> None:
     assert books.each("inserted") == {name: len(table) for name, table in story.first.after.items()}
 
 
-@told_once
 def test_a_run_that_finds_nothing_new_writes_no_row(story: Story) -> None:
     assert story.quiet.result.code == 0
     assert story.quiet.after == story.first.after
 
 
-@told_once
 def test_where_nothing_changed_one_request_finds_it_out(story: Story) -> None:
     since = story.began - LAG
     common = f"sort_field=id&sort_direction=asc&per_page=100&since_updated_at={since}&since_id=1"
@@ -190,12 +184,10 @@ def test_where_nothing_changed_one_request_finds_it_out(story: Story) -> None:
     assert story.quiet.result["cases"]["received"] == story.quiet.result["customers"]["received"] == 0
 
 
-@told_once
 def test_changes_and_additions_in_all_collections_arrive_with_the_next_run(story: Story) -> None:
     assert (story.changes.result.code, story.changes.differences) == (0, [])
 
 
-@told_once
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_only_what_changed_is_written(story: Story, name: str) -> None:
     assert story.changes.written(name) == story.changed[name]
@@ -203,7 +195,6 @@ def test_only_what_changed_is_written(story: Story, name: str) -> None:
     assert (books["inserted"], books["updated"], books["deleted"]) == (ADDITIONS[name], CHANGES[name], 0)
 
 
-@told_once
 def test_only_what_changed_is_fetched_of_cases_and_customers(story: Story) -> None:
     since = story.began + 3600 - LAG
     common = f"sort_field=id&sort_direction=asc&per_page=100&since_updated_at={since}&since_id=1"
@@ -214,7 +205,6 @@ def test_only_what_changed_is_fetched_of_cases_and_customers(story: Story) -> No
     assert (story.changes.result["cases"]["received"], story.changes.result["customers"]["received"]) == (55, 31)
 
 
-@told_once
 @pytest.mark.parametrize("name", ["cases", "customers"])
 def test_what_moves_no_updated_at_waits_for_a_complete_pass(story: Story, name: str) -> None:
     """And what the last run brought within the lag comes again, and is not written again."""
@@ -222,7 +212,6 @@ def test_what_moves_no_updated_at_waits_for_a_complete_pass(story: Story, name: 
     assert story.unseen.result[name]["unchanged"] == len(story.changed[name])
 
 
-@told_once
 @pytest.mark.parametrize("name", ["users", "articles", "brands", "companies", "feedbacks"])
 def test_a_list_that_is_read_whole_shows_silent_changes_and_deletions_at_once(story: Story, name: str) -> None:
     assert [line for line in story.unseen.differences if line.startswith(f"{name} ")] == []
@@ -231,13 +220,11 @@ def test_a_list_that_is_read_whole_shows_silent_changes_and_deletions_at_once(st
     assert gone == story.deleted[name]
 
 
-@told_once
 def test_a_complete_pass_heals_everything(story: Story) -> None:
     assert (story.healed.result.code, story.healed.differences) == (0, [])
     assert story.healed.result.each("deleted") == dict.fromkeys(COLLECTIONS, 0) | {"cases": 12, "customers": 9}
 
 
-@told_once
 @pytest.mark.parametrize("name", ["cases", "customers"])
 def test_a_complete_pass_writes_only_what_differs_and_marks_what_vanished(story: Story, name: str) -> None:
     assert story.healed.written(name) == story.silent[name] | story.deleted[name]
@@ -245,7 +232,6 @@ def test_a_complete_pass_writes_only_what_differs_and_marks_what_vanished(story:
     assert gone == {row["id"] for row in story.healed.after[name] if row["_deleted_at"] == story.healed.at} == story.deleted[name]
 
 
-@told_once
 def test_a_deleted_row_keeps_its_last_values(story: Story) -> None:
     last = {row["id"]: row for row in story.unseen.after["cases"]}
     for row in story.healed.after["cases"]:
@@ -253,7 +239,6 @@ def test_a_deleted_row_keeps_its_last_values(story: Story) -> None:
             assert row == last[row["id"]] | {"_deleted_at": story.healed.at, "_synced_at": story.healed.at}
 
 
-@told_once
 def test_the_ledger_in_the_warehouse_holds_the_books_of_every_run(story: Story) -> None:
     words = ("received", "inserted", "updated", "unchanged", "deleted")
     chapters = [story.first, story.quiet, story.changes, story.unseen, story.healed]

@@ -258,7 +258,7 @@ KINDS = {
     "match_empty": prop("string", "v", match=r"(\d*)"),
     "match_decimal": prop("decimal(9,2)", "v", match=r"([-\d.]+)"),
     "match_json": prop("json", "v", match=r"(.+)"),
-    "match_timestamp": prop("timestamp", "v", match=r"(\S+Z)", required=True),
+    "match_timestamp": prop("timestamp", "v", match=r"^(\S+Z)$", required=True),
     "match_list": prop("string[]", "v", match=r"(.)"),
 }
 LISTS = {

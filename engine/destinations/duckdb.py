@@ -213,6 +213,9 @@ class DuckDB:
             }
             for reject in batch.rejects
         ]
+        if rows:
+            met = {"table": batch.table.name, "segments": [row["segment"] for row in rows]}
+            con.execute(f"DELETE FROM {name} WHERE collection = $table AND list_contains($segments::VARCHAR[], segment)", met)
         self._insert(con, "_syncer_rejects", rows)
         shown = f"SELECT 1 FROM {self._name(batch.table.name)} t WHERE t._segment = r.segment"
         con.execute(

@@ -48,7 +48,8 @@ class CollectionState:
     """By purpose: the chain to go on with."""
     passes: tuple[Pass, ...] = ()
     cursor: int | None = None
-    """The end of the unbroken run of closed windows: changes are asked for from here."""
+    """The end of the unbroken run of closed windows: changes are asked for from here. A pass begins the run anew, so that it
+    mends what a wrong clock did."""
 
     def has(self, name: str) -> bool:
         return number_of(name) <= self.tips.get(name.rpartition("-")[0], -1)
@@ -78,7 +79,7 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
         done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone)
         known = any(one.chain == head.chain for one in state.passes)
         passes = state.passes if known else tuple(sorted((*state.passes, done), key=lambda one: one.chain))
-        return replace(state, passes=passes, cursor=_later(state.cursor, head.until))
+        return replace(state, passes=passes, cursor=state.cursor if head.until is None else head.until)
     if head.since is not None and state.cursor is not None and head.since > state.cursor:
         return state
     return replace(state, cursor=_later(state.cursor, head.until))
