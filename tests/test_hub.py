@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,16 @@ END = Ended("total_reached", "proven", gone=True)
 
 
 def head(name: str, purpose: Any = "full", ended: Ended | None = None, **more: Any) -> Head:
-    given = {"chain": name[:9], "collection": "orders", "since": None, "until": None, "began": 0, "records": 2, "raw_bytes": 16, "longest": 8}
+    given = {
+        "chain": name[:9],
+        "collection": "orders",
+        "since": None,
+        "until": None,
+        "began": 0,
+        "records": 2,
+        "raw_bytes": 16,
+        "longest": 8,
+    }
     return Head(name=name, purpose=purpose, route="r", ended=ended, **given | more)
 
 
@@ -130,11 +139,8 @@ def test_a_crash_at_any_call_leaves_all_or_nothing(tmp_path: Path, at: int, afte
 @pytest.mark.parametrize("at", range(9))
 def test_a_crash_beside_a_name_that_is_taken_changes_nothing(tmp_path: Path, at: int) -> None:
     Folder(tmp_path).put("a/b", b"first")
-    with stopped(Script(at, after=False)):
-        try:
-            Folder(tmp_path).put("a/b", b"second")
-        except Killed:
-            pass
+    with stopped(Script(at, after=False)), suppress(Killed):
+        Folder(tmp_path).put("a/b", b"second")
     Folder(tmp_path).sweep()
     assert tree(tmp_path) == {"a/b": b"first"}
 
@@ -196,9 +202,11 @@ def test_the_first_pull_names_the_hub(tmp_path: Path) -> None:
         pytest.param("https://b:443", {"site": "acme"}, "origin https://a:443, now https://b:443", id="origin"),
         pytest.param("https://a:443", {"site": "ajax"}, "site acme, now ajax", id="account"),
         pytest.param("https://a:443", {}, "site acme, now not given", id="missing"),
-        pytest.param("https://b:443", {"site": "acme", "x": "1"}, "origin https://a:443, now https://b:443; x not given, now 1", id="several"),
+        pytest.param(
+            "https://b:443", {"site": "acme", "x": "1"}, "origin https://a:443, now https://b:443; x not given, now 1", id="several"
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_pull_from_another_account_is_refused(tmp_path: Path, origin: str, account: dict[str, str], differences: str) -> None:
     Hub(tmp_path, "shop").claim("https://a:443", {"site": "acme"})
     before = tree(tmp_path)
@@ -332,7 +340,9 @@ def test_a_segment_that_is_not_as_it_was_written_is_named(tmp_path: Path, damage
     assert str(caught.value).startswith(sentence)
 
 
-@pytest.mark.parametrize("damage", [one_bit, cut_off, lambda data: b"", lambda data: b"{}\n" * 50], ids=["one-bit", "cut-off", "empty", "foreign"])
+@pytest.mark.parametrize(
+    "damage", [one_bit, cut_off, lambda data: b"", lambda data: b"{}\n" * 50], ids=["one-bit", "cut-off", "empty", "foreign"]
+)
 def test_a_load_names_the_segment_that_it_cannot_read(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     """One bad segment stops its collection alone; nothing of it is loaded as if it were empty."""
     api = Api()
@@ -387,7 +397,9 @@ with locked(Path(sys.argv[1]), "pull"):
 
 
 def test_a_lock_is_refused_with_a_sentence_and_dies_with_its_process(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(HubError) as caught, locked(tmp_path, "pull"):

@@ -26,7 +26,7 @@ from rest_syncer.engine.hub.segment import encode
 from rest_syncer.engine.spec import Collection
 from rest_syncer.engine.stage import Stage, Staged
 
-EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "15"))
 
 thorough = settings(
     max_examples=EXAMPLES,

@@ -215,7 +215,8 @@ class DuckDB:
         ]
         if rows:
             met = {"table": batch.table.name, "segments": [row["segment"] for row in rows]}
-            con.execute(f"DELETE FROM {name} WHERE collection = $table AND list_contains($segments::VARCHAR[], segment)", met)
+            again = "(SELECT DISTINCT unnest($segments::VARCHAR[]) AS segment) AS met"
+            con.execute(f"DELETE FROM {name} r USING {again} WHERE r.collection = $table AND r.segment = met.segment", met)
         self._insert(con, "_syncer_rejects", rows)
         shown = f"SELECT 1 FROM {self._name(batch.table.name)} t WHERE t._segment = r.segment"
         con.execute(
