@@ -152,6 +152,8 @@ def _options(
     from .engine.run import Options
 
     names = tuple(name.strip() for name in (select or "").split(",") if name.strip())
+    if select is not None and not names:
+        raise typer.BadParameter("names no collection", param_hint="--select")
     return Options(hub, to, schema, names, full, same_account)
 
 
@@ -162,7 +164,7 @@ def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Seq
     from .engine.show import progress, remarks, summary_lines
 
     signal.signal(signal.SIGTERM, _as_interrupt)
-    with _told():
+    with _told(as_json):
         source = read_spec(spec)
         settings = given_settings(source.spec, given or [])
         with progress() as observer:
@@ -175,16 +177,20 @@ def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Seq
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What a user can cause is told in a sentence, never as a traceback."""
+def _told(as_json: bool = False) -> Iterator[None]:
+    """What a user can cause is told in a sentence, never as a traceback; with --json in a document too."""
     try:
         yield
     except SyncerError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_code) from None
+        sentence, code = str(error), error.exit_code
     except KeyboardInterrupt:
-        typer.echo("interrupted; what was received is kept, and the same command goes on from there", err=True)
-        raise typer.Exit(1) from None
+        sentence, code = "interrupted; what was received is kept, and the same command goes on from there", 1
+    else:
+        return
+    if as_json:
+        typer.echo(json.dumps({"run": None, "status": "failed", "collections": {}, "error": sentence}, indent=2))
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
 
 
 def _as_interrupt(number: int, frame: object) -> None:

@@ -19,8 +19,11 @@ from .errors import HubError
 def locked(root: Path, what: str) -> Iterator[None]:
     """Hold the lock named `what`. Raises HubError at once where another process holds it."""
     folder = root / "account"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / f"{what}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(folder / f"{what}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise HubError(f"hub {root}: cannot be locked ({error.strerror}); correct its permissions") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

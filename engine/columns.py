@@ -12,10 +12,10 @@ What each type takes (everything else is a reject; JSON null and a missing value
 | --- | --- | --- |
 | string | strings; numbers and booleans, as their exact text | objects, lists, half a surrogate pair |
 | integer | numbers without a fraction (`1`, `1.0`, `1e3`) in 64 bits; strings that are one (`"12"`) | `"03"`, `"1.0"`, 1.5, 10^20, true |
-| number | numbers, and strings that are one: the nearest double | what is not finite, `"NaN"`, 1e400 |
+| number | numbers, and strings that are one: the nearest double, -0 as 0 | what is not finite, `"NaN"`, 1e400 |
 | decimal(p,s) | numbers, and strings that are one, whose digits all fit | 1.239 as decimal(9,2), `"03"` |
 | boolean | true, false | 1, "yes", "true" |
-| timestamp | strings of its format with an offset (or in `timezone`), to the microsecond; of an epoch, numbers too | finer digits, second 60 |
+| timestamp | strings of its format with an offset (or in `timezone`), to the microsecond; numbers of an epoch | finer digits, second 60 |
 | date | strings like 2016-11-22, or of its format | a time of day besides |
 | json | everything, byte for byte | half a surrogate pair |
 | T[] | lists whose every element is null or a T | anything but a list |
@@ -43,8 +43,6 @@ from .record import items, raw_at, text_of
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _ODD_IN_JSON = re.compile(r"[\x00-\x1f\ud800-\udfff]|\\u[dD][89a-fA-F]")
-_PLAIN_INTEGER = "({k} = 'UBIGINT' OR ({k} = 'BIGINT' AND {s} <> '0'))"
-"""DuckDB writes -0 as 0."""
 
 
 class Reject(ValueError):
@@ -76,8 +74,8 @@ class ColumnType:
 
     def list_sql(self, texts: str, forms: str) -> str:
         """The fast reading of a list, from its elements' texts and JSON types; NULL where some element is odd."""
-        form = f"replace(({forms})[_syncer_i], 'UBIGINT', 'BIGINT')"  # 0 was perhaps -0: DuckDB has written the list anew
-        listed = f"list_transform({texts}, lambda _syncer_one, _syncer_i: {self.sql(form, '_syncer_one', 'NULL')})"
+        one = self.sql(f"({forms})[_syncer_i]", "_syncer_one", "NULL")
+        listed = f"list_transform({texts}, lambda _syncer_one, _syncer_i: {one})"
         return f"CASE WHEN list_count({listed}) = list_count({texts}) THEN {listed} END"
 
 
@@ -86,7 +84,8 @@ class String(ColumnType):
     duckdb: ClassVar[str] = "VARCHAR"
 
     def sql(self, k: str, s: str, x: str) -> str:
-        return f"CASE WHEN {k} IN ('VARCHAR', 'BOOLEAN') OR {_PLAIN_INTEGER.format(k=k, s=s)} THEN {s} END"
+        """Of a BIGINT, "0" was -0: DuckDB has written it anew."""
+        return f"CASE WHEN {k} IN ('VARCHAR', 'BOOLEAN', 'UBIGINT') OR ({k} = 'BIGINT' AND {s} <> '0') THEN {s} END"
 
     def convert(self, raw: str) -> str:
         if raw[0] in "{[":
@@ -138,14 +137,15 @@ class Number(ColumnType):
 
     def sql(self, k: str, s: str, x: str) -> str:
         cast = f"TRY_CAST({s} AS DOUBLE)"
-        return f"CASE WHEN ({k} = 'DOUBLE' OR {_PLAIN_INTEGER.format(k=k, s=s)}) AND isfinite({cast}) THEN {cast} END"
+        nearest = f"CASE WHEN {cast} = 0 THEN 0 ELSE {cast} END"
+        return f"CASE WHEN {k} IN ('DOUBLE', 'BIGINT', 'UBIGINT') AND isfinite({cast}) THEN {nearest} END"
 
     def convert(self, raw: str) -> str:
         text = _number(raw)
         nearest = float(text)
         if nearest in (float("inf"), float("-inf")):
             raise Reject("is too large for a double")
-        return repr(nearest)
+        return repr(nearest or 0.0)
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,9 @@ class Request:
     method: str = "GET"
 
     @classmethod
-    def to(cls, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Request:
+    def to(cls, url: str, params: Mapping[str, str]) -> Request:
         """The request of a URL that may carry a query of its own; a parameter in both places is sent once, as in `params`."""
-        bare = cls(url, headers=tuple(headers.items())).moved(url)
-        return bare.with_params(params)
+        return cls(url).moved(url).with_params(params)
 
     def with_params(self, params: Mapping[str, str]) -> Request:
         """The same request with these parameters set, each once; the others stay as they are."""

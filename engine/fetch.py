@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -120,17 +119,26 @@ class Fetcher:
         return self.settings.hide(request.full_url)
 
     def _signed(self, request: Request) -> httpx.Request:
-        if origin(request.url) != self.home:
+        if origin_of(request.url) != self.home:
             raise FetchError(
                 f"{self.settings.hide(request.url)} is not on {self.home}, where {self.label} is; "
                 "its links are not followed to other hosts, where credentials and data would leak"
             )
-        params = httpx.QueryParams(self.settings.unmask(request.params)) if request.params else None
-        return self._client.build_request(request.method, request.url, params=params, headers=dict(request.headers))
+        sent = self.settings.unmasked(request)
+        params = httpx.QueryParams(sent.params) if sent.params else None
+        headers = {name: value.render(self.settings.values) for name, value in self.api.headers.items()} | dict(request.headers)
+        try:
+            return self._client.build_request(sent.method, sent.url, params=params, headers=headers)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise FetchError(
+                self._sentence(request, f"cannot be asked for ({type(error).__name__}); correct the URL or the headers")
+            ) from None
 
     def _redirected(self, request: Request, headers: httpx.Headers) -> Request:
-        there = request.moved(headers.get("location", ""))
-        return replace(there, params=self.settings.mask(there.params))
+        try:
+            return self.settings.masked(self.settings.unmasked(request).moved(headers.get("location", "")))
+        except ValueError:
+            raise FetchError(self._sentence(request, "redirects to what is no URL")) from None
 
     def _wait_for_budgets(self) -> None:
         while True:
@@ -175,6 +183,14 @@ class _Signature(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         yield from self.scheme.flow(request, self.values)
+
+
+def origin_of(url: str) -> str:
+    """The origin of a URL; empty for what is none."""
+    try:
+        return origin(url)
+    except ValueError:
+        return ""
 
 
 def _cause(error: httpx.RequestError) -> str:

@@ -88,9 +88,7 @@ class Path(Scalar):
 
     @property
     def text(self) -> str:
-        return ".".join(
-            step if re.fullmatch(r'[^."]+', step) else '"' + re.sub(r'(["\\])', r"\\\1", step) + '"' for step in self.steps
-        )
+        return ".".join(step if re.fullmatch(r'[^."]+', step) else '"' + re.sub(r'(["\\])', r"\\\1", step) + '"' for step in self.steps)
 
     @property
     def pointer(self) -> str:

@@ -50,7 +50,7 @@ class Loader:
             if manifest is None:
                 return total, note
             before = [segment for segment in self.hub.segments(name) if last.has(segment)]
-            step = partial(load_step, self.hub.state().of(name), manifest.load, manifest.segments, before, refill, seen.strangers)
+            step = partial(load_step, self.hub.state(name).of(name), manifest.load, manifest.segments, before, refill, seen.strangers)
             try:
                 receipt, held_back = self._commit(name, collection, table, step(), refill)
             except InDoubt:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from . import times
 from .columns import Property
 from .errors import Problem, SpecError, UsageError
 from .fields import Path
@@ -174,7 +175,7 @@ def _scalar(node: yaml.Node) -> Any:
         return None
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    return int(text) if re.fullmatch("0|-?[1-9][0-9]*", text) else text
+    return int(text) if re.fullmatch("0|-?[1-9][0-9]{0,17}", text) else text
 
 
 @cache
@@ -245,6 +246,9 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
     yield from _clashes(("collections",), list(named))
     for name, collection in collections.items():
         at = ("collections", name)
+        if collection.cursor and not _is_format(collection.cursor.format):
+            what = f"{collection.cursor.format!r} is no format"
+            yield (*at, "cursor", "format"), f"{what}; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %Y-%m-%d"
         if collection.changed and not collection.can_ask_changes:
             yield (*at, "changed"), "changes cannot be asked for; give `cursor` a `param`, or leave `changed` out"
         yield from _page_contradictions(at, collection)
@@ -273,6 +277,9 @@ def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, s
     walks: dict[At, Paginator | None] = {("paginate",): collection.paginate, ("full", "paginate"): collection.full.paginate}
     walks[("changed", "paginate")] = collection.changed.paginate if collection.changed else None
     for place, paginate in walks.items():
+        if isinstance(paginate, KeySet) and paginate.format and not _is_format(paginate.format):
+            what = f"{paginate.format!r} is no format"
+            yield (*at, *place, "format"), f"{what}; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %Y-%m-%d"
         if isinstance(paginate, KeySet) and not paginate.inclusive and collection.key != (paginate.on,):
             what = f"records that share one {paginate.on} would be lost between two pages"
             yield (*at, *place, "inclusive"), f"{what}; go by the key, or by an inclusive bound"
@@ -280,7 +287,7 @@ def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, s
 
 def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tuple[At, str]]:
     kind = prop.type.text.removesuffix("[]")
-    if word in ADDED_COLUMNS or word.startswith(("_syncer", " ")) or not word:
+    if word.lower() in ADDED_COLUMNS or word.startswith(("_syncer", " ")) or not word:
         yield at, f"{word!r} is a column that syncer adds; choose another name, with `from: {word}`"
     if prop.format and kind not in ("timestamp", "date"):
         yield (*at, "format"), f"a {kind} has no format; leave it out, or declare a timestamp or date"
@@ -288,7 +295,7 @@ def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tupl
         yield (*at, "timezone"), f"a {kind} has no timezone; leave it out, or declare a timestamp"
     if prop.timezone and not _is_zone(prop.timezone):
         yield (*at, "timezone"), f"{prop.timezone!r} is no time zone; write one like UTC or Europe/Berlin"
-    if prop.format and "%" not in prop.format and prop.format not in ("iso", "epoch_s", "epoch_ms", "epoch_us"):
+    if prop.format and not _is_format(prop.format):
         yield (
             (*at, "format"),
             f"{prop.format!r} is no format; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %d.%m.%Y",
@@ -318,6 +325,10 @@ def _clashes(at: At, names: list[str]) -> Iterator[tuple[At, str]]:
         if earlier := seen.get(name.casefold()):
             yield (*at, name), f"{name!r} and {earlier!r} are one name in a warehouse; rename one"
         seen.setdefault(name.casefold(), name)
+
+
+def _is_format(format: str) -> bool:
+    return "%" in format or format in ("iso", *times.UNITS)
 
 
 def _is_zone(name: str) -> bool:

@@ -6,7 +6,6 @@ error leaves here: what was received stays, and the next run goes on behind it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .columns import Integer, Property, Reject, Timestamp
-from .errors import Incomplete, PageError, SyncerError
+from .errors import Incomplete, PageError
 from .exchange import Listing, Page, Request
 from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub
@@ -42,8 +41,6 @@ class PullBook:
     api_total: int | None = None
     stop: str | None = None
     proof: Proof | None = None
-    error: str | None = None
-    status: str = "complete"
     reasons: list[str] = field(default_factory=list)
 
 
@@ -74,7 +71,8 @@ class Puller:
 
     def routes(self, name: str) -> dict[Purpose, Route]:
         purposes: tuple[Purpose, ...] = ("full", "changed")
-        return {purpose: self.spec.route(name, purpose, self.fetcher.settings.values) for purpose in purposes}
+        routes = {purpose: self.spec.route(name, purpose, self.fetcher.settings.values) for purpose in purposes}
+        return {purpose: replace(route, stored=self.fetcher.settings.masked(route.request)) for purpose, route in routes.items()}
 
     def first_step(self, name: str, state: CollectionState) -> Step | None:
         prints = {purpose: route.fingerprint for purpose, route in self.routes(name).items()}
@@ -149,7 +147,7 @@ class _Chain:
 
     def _storable(self, request: Request) -> Request:
         """The request with secrets by name instead of value: what is sent, and what is stored."""
-        return replace(request, params=self.fetcher.settings.mask(request.params))
+        return self.fetcher.settings.masked(request)
 
     def _read(self, page: Page) -> Listing:
         """The page as a list. Raises PageError where it is none: it is never read as if it were empty."""
@@ -159,8 +157,7 @@ class _Chain:
             kind = page.headers.get("content-type", "no content type")
             note = f" ({kind}, {len(page.body):,} bytes)" if isinstance(error, NotJson) else ""
             raise PageError(f"{self._place(page)}: the answer {error}{note}; correct `records`, or the path") from None
-        sent = replace(page.request, params=self.fetcher.settings.unmask(page.request.params))
-        return Listing(sent, records, envelope, lambda name: self.values.of(name, records))
+        return Listing(self.fetcher.settings.unmasked(page.request), records, envelope, lambda name: self.values.of(name, records))
 
     def _after(self, page: Page, listing: Listing) -> Any:
         try:
@@ -170,6 +167,8 @@ class _Chain:
             raise Incomplete(f"{self._place(page)}: {error}") from None
         except PageError as error:
             raise PageError(f"{self._place(page)}: the answer {error}") from None
+        except ValueError:
+            raise PageError(f"{self._place(page)}: the answer has a next link that is no URL") from None
         if self.walked.pages == 0:
             self.walked.first_total = total
         self.walked.last_total = total
@@ -177,7 +176,7 @@ class _Chain:
 
     def _take(self, page: Page, listing: Listing) -> None:
         if self.step.is_new and self.walked.reading == 1 and self.walked.pages == 0 and self.collection.cursor:
-            self.until = self.collection.cursor.window_end(page.headers, page.seconds)
+            self.until = self.collection.cursor.window_end(page.headers, page.seconds, self.fetcher.clock.time())
         self.walked.pages += 1
         self.buffer.add(page, listing, self.fetcher)
         book = self.book
@@ -273,14 +272,13 @@ class _Buffer:
         self.raw_bytes += sum(map(len, listing.records))
         self.bytes += len(page.body)
         self.requests += page.requests
-        envelope = fetcher.settings.hide(json.dumps(listing.envelope))
         self.pages.append(
             {
                 "request": page.request.as_json(),
                 "status": page.status,
                 "headers": dict(page.headers),
                 "records": len(listing.records),
-                "envelope": json.loads(envelope),
+                "envelope": fetcher.settings.hidden(listing.envelope),
             }
         )
 
@@ -320,8 +318,3 @@ class _Values:
 def _weakest(one: Proof | None, other: Proof) -> Proof:
     order: tuple[Proof, ...] = ("open", "checked", "proven")
     return other if one is None else min(one, other, key=order.index)
-
-
-def describe(error: SyncerError) -> tuple[str, str]:
-    """A collection's status and sentence after an error."""
-    return ("incomplete" if isinstance(error, Incomplete) else "failed"), str(error)

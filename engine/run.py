@@ -7,6 +7,7 @@ others, and sums up what happened.
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -250,9 +251,18 @@ def _pull(
             except KeyboardInterrupt:
                 stopped = INTERRUPTED
                 outcome.fail("incomplete", stopped)
+            except Exception as error:
+                outcome.fail("failed", _unexpected(error))
             observer.ended(name, outcome)
             if loads is not None:
                 loads.submit(name)
+
+
+def _unexpected(error: Exception) -> str:
+    """A mistake of ours, so that one collection fails and the others finish. Its text may hold data: only its place is told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere"
+    return f"unexpected {type(error).__name__} at {place}; please report this"
 
 
 class _Loads:
@@ -329,9 +339,13 @@ class _Loads:
             outcome.load = outcome.load.plus(receipt)
             if note:
                 outcome.notes.append(note)
+            if last and receipt.read and receipt.read == receipt.rejected:
+                outcome.fail("incomplete", "every record was rejected; see _syncer_rejects for why, and correct the key or `records`")
         except SyncerError as error:
             if last:  # what failed before is tried again by then
                 outcome.fail("failed", str(error))
+        except Exception as error:
+            outcome.fail("failed", _unexpected(error))
         if last:
             self.observer.ended(name, outcome)
 

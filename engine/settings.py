@@ -10,12 +10,14 @@ import json
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path as File
-from urllib.parse import quote, quote_plus
+from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit
 
 from .errors import UsageError
+from .exchange import Request
 from .kinds import did_you_mean
 from .spec import Changed, Setting, Spec
 from .template import MissingSetting
@@ -55,6 +57,26 @@ class Settings:
             return _PLACEHOLDER.sub(lambda match: self.values.get(match.group(1), "") if match.group(1) else "{{", value)
 
         return tuple((name, filled(value)) for name, value in params)
+
+    def masked(self, request: Request) -> Request:
+        """A request as it may be stored: secrets by name, in its URL too."""
+        ((_, url),) = self.mask([("", request.url)])
+        return replace(request, url=url, params=self.mask(request.params))
+
+    def unmasked(self, request: Request) -> Request:
+        """The reverse of `masked`."""
+        ((_, url),) = self.unmask([("", request.url)])
+        return replace(request, url=url, params=self.unmask(request.params))
+
+    def hidden(self, document: Any) -> Any:
+        """A JSON document with no secret in any of its texts and names."""
+        if isinstance(document, str):
+            return self.hide(document)
+        if isinstance(document, list):
+            return [self.hidden(item) for item in document]
+        if isinstance(document, dict):
+            return {self.hide(name): self.hidden(value) for name, value in document.items()}
+        return document
 
     def _masked(self, value: str) -> str:
         secrets = {self.values[name]: name for name in self.secrets if self.values.get(name)}
@@ -144,7 +166,20 @@ def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> s
         missing += error.names
     if missing:
         raise UsageError(explain_missing(spec, _with_sources(spec, dict.fromkeys(missing), settings)) + _alternatives(spec, missing))
-    return spec.api.base_url.render(settings.values)
+    return _checked_url(settings.hide, spec.api.base_url.render(settings.values))
+
+
+def _checked_url(hide: Callable[[str], str], url: str) -> str:
+    """The base URL, if requests can be sent there. Raises UsageError."""
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        right = False
+    if not right or parts.query or parts.fragment or parts.username is not None:
+        what = "write http:// or https://, a host, and a path if there is one; credentials belong into `auth`"
+        raise UsageError(f"base_url {hide(url)!r} is no URL that requests can be sent to; {what}")
+    return url
 
 
 def _with_sources(spec: Spec, names: Iterable[str], settings: Settings) -> list[str]:
@@ -194,7 +229,10 @@ def _dotenv(file: File) -> Mapping[str, str | None]:
         return {}
     from dotenv import dotenv_values
 
-    return dotenv_values(file, interpolate=False)
+    try:
+        return dotenv_values(file, interpolate=False)
+    except (UnicodeDecodeError, OSError):
+        raise UsageError(f"{file}: cannot be read; save it as UTF-8 text, NAME=VALUE in each line") from None
 
 
 def _spellings(secret: str) -> set[str]:

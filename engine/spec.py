@@ -125,11 +125,16 @@ class Route:
     request: Request
     records: Path | None
     paginate: Paginator
+    headers: tuple[tuple[str, str], ...] = ()
+    """The templates of the headers: they are filled in at send time, for they may hold secrets."""
+    stored: Request | None = None
+    """The request as it may be stored."""
 
     @property
     def fingerprint(self) -> str:
         """Changes when a stored next request of this way must not be used any more."""
-        return _hash([self.request.as_json(), self.records and self.records.text, repr(self.paginate)])
+        asked = (self.stored or self.request).as_json()
+        return _hash([asked, self.headers, self.records and self.records.text, repr(self.paginate)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +152,6 @@ class Spec:
     api: Annotated[Api, Doc("how the API is reached")]
     collections: Annotated[Mapping[str, Collection], Doc("the lists to read: one table each", {"minProperties": 1})]
 
-    file: ClassVar[str] = ""
-
     @property
     def label(self) -> str:
         return self.title or self.name.text
@@ -162,12 +165,12 @@ class Spec:
         request = Request.to(
             self.api.base_url.render(settings).rstrip("/") + "/" + path.lstrip("/"),
             {key: value.render(settings) for key, value in params.items()},
-            {key: value.render(settings) for key, value in self.api.headers.items()},
         )
         return Route(
             request,
             walk.records or collection.records or self.api.records,
             walk.paginate or collection.paginate or self.api.paginate,
+            tuple((key, value.text) for key, value in self.api.headers.items()),
         )
 
 

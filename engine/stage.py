@@ -245,7 +245,6 @@ class _Piece:
             for start, head in zip(self.starts, self.heads, strict=True)
         )
         columns = ", ".join(f"r.{quoted(name)}" for name in self.projection.properties)
-        # An ASOF JOIN would turn a list's -0.0 into 0.0.
         written = self.con.execute(
             f"COPY (SELECT {columns}, p.segment || p.line AS _segment, p.epoch AS _syncer_epoch, p.run AS _syncer_run, "
             f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted "
@@ -347,8 +346,7 @@ class _Piece:
             found = len(self.hub.records(self.collection, head.name))
             if found != head.records:
                 raise HubError(
-                    f"segment {self.collection}/{head.name}: holds {found:,} records where its head says {head.records:,}; "
-                    "restore the file, or remove it to fetch again"
+                    f"segment {self.collection}/{head.name}: holds {found:,} records where its head says {head.records:,}; restore the file"
                 )
 
     def _named(self) -> str:

@@ -96,9 +96,9 @@ def http_date(text: str | None) -> int | None:
     """The instant of an HTTP `Date` header (RFC 9110, 5.6.7); None where there is none that can be read."""
     try:
         value = parsedate_to_datetime(text or "")
+        return _within(instant(value if value.tzinfo else value.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
         return None
-    return instant(value if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 def _epoch(text: str, unit: int) -> int:

@@ -33,12 +33,13 @@ class Cursor:
             since = times.floor(since, self.format) - 1
         return times.write(since, self.format)
 
-    def window_end(self, headers: Mapping[str, str], seconds: float) -> int | None:
+    def window_end(self, headers: Mapping[str, str], seconds: float, epoch: float | None = None) -> int | None:
         """Until when a chain's answers are complete, from the headers of its first answer and the time it took.
 
-        None where the API does not tell its time: then changes cannot be asked for from there.
+        None where the API does not tell its time, or one that is a day and more ahead of ours (`epoch`, in seconds): then
+        changes cannot be asked for from there.
         """
         date = times.http_date(headers.get("date"))
-        if date is None:
+        if date is None or (epoch is not None and date > (epoch + 86_400) * times.SECOND):
             return None
         return times.floor(date - int((seconds + self.lag.seconds) * times.SECOND), self.format)

@@ -603,6 +603,25 @@ def test_a_page_that_is_no_list_is_never_an_empty_one(make: Make, name: str, kin
     assert len(here.asked()) == 1, "a status of 200 is not tried again"
 
 
+@pytest.mark.parametrize("link", ["http://[", "http://127.0.0.1:99999/api/v2/users?page=2"])
+def test_a_next_link_that_is_no_url_fails_its_collection_alone(make: Make, link: str) -> None:
+    here = make()
+    body = f'{{"total_entries":8,"_links":{{"next":{{"href":"{link}"}}}},"_embedded":{{"entries":[]}}}}'.encode()
+    here.desk.before = lambda target: Answer(200, {}, body) if "/users" in target else None
+    result = here.project.run("cases", "users")
+    assert (result.code, result["cases"]["inserted"], result["cases"]["error"]) == (1, 60, None)
+    assert f"{here.project.url}/api/v2/users" in result["users"]["error"]
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", "0.5"])
+def test_a_limit_that_allows_nothing_is_not_believed(make: Make, limit: str) -> None:
+    here = make()
+    answers = iter([Answer(429, {"X-Rate-Limit-Limit": limit, "X-Rate-Limit-Reset": "2"}, b"Too Many Requests")])
+    here.desk.before = lambda target: next(answers, None)
+    result = here.project.run("brands")
+    assert (result.code, result["brands"]["requests"], here.clock.waits) == (0, 2, [2.0])
+
+
 def test_an_empty_page_while_the_total_says_more_is_no_end(make: Make) -> None:
     here = make(cases=250)
     body = b'{"total_entries":250,"page":1,"_links":{"next":null},"_embedded":{"entries":[]}}'

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rest_syncer.engine import stage as stage_module
 from rest_syncer.engine.columns import ColumnType, List, Property, Reject, TypeName
-from rest_syncer.engine.errors import HubError
 from rest_syncer.engine.fields import Path as JsonPath
 from rest_syncer.engine.fields import Pattern
 from rest_syncer.engine.hub import Head, Hub
-from rest_syncer.engine.hub.segment import encode
 from rest_syncer.engine.spec import Collection
 from rest_syncer.engine.stage import Stage, Staged
 
@@ -206,7 +202,7 @@ LONG = ["[" * 200 + "]" * 200, '{"a":' * 200 + "1" + "}" * 200, json.dumps("x" *
 UNREADABLE = ("\\ud800", "\\udc00b", "\x01", "\t")
 """What DuckDB's JSON reader refuses."""
 
-letters = st.sampled_from(list("abAé/\\\"\u0000\u2028\n\t1 .:,{}[]😀")) | st.characters(codec="utf-8")
+letters = st.sampled_from(list('abAé/\\"\u0000\u2028\n\t1 .:,{}[]😀')) | st.characters(codec="utf-8")
 digits = st.text("0123456789", min_size=1, max_size=40).map(lambda text: text.lstrip("0") or "0")
 numbers = st.builds(
     lambda sign, whole, part, exponent: sign + whole + part + exponent,
@@ -297,3 +293,97 @@ def test_every_troublesome_value_is_read_as_the_model_reads_it_by_every_type(val
 @given(st.lists(raw_values, min_size=1, max_size=12))
 def test_every_value_is_read_as_the_model_reads_it_by_every_type(values: list[str]) -> None:
     assert_as_the_model_says(EVERY_KIND, records_with(values))
+
+
+# --- arbitrary records: names, doubles, blanks, parents that are none -------------------------------------------------------
+
+NAMES = [
+    "v",
+    "a",
+    "b",
+    "A",
+    "a.b",
+    'q"r',
+    "a/b",
+    "a~b",
+    "a b",
+    "é",
+    "0",
+    "1",
+    "01",
+    "-",
+    "",
+    "$",
+    "*",
+    "#",
+    "a~1b",
+    "it's",
+    "\\",
+    "null",
+    "\t",
+]
+PATHS = [
+    "v", "a", "a.b", "A", '"a.b"', '"q\\"r"', "a/b", "a~b", "a b", "é", "0", "a.0", "a.1.b", "a.01", "a.-", '""', "$", "*", "#", "a~1b", "it's",
+    "\\", "a.b.v", "v.a", "null",
+]  # fmt: skip
+SOME = ["a.b", "v", "a.0"]
+EVERY_PATH = collection(
+    {"id": prop("integer")}
+    | {f"string {place}": prop("string", path) for place, path in enumerate(PATHS)}
+    | {f"json {place}": prop("json", path) for place, path in enumerate(PATHS)}
+    | {
+        "first": prop("json", SOME),
+        "first_decimal": prop("decimal(9,2)", SOME),
+        "first_integer": prop("integer", SOME, required=True),
+        "first_match": prop("string", SOME, match=r"^(\D*)"),
+        "first_match_integer": prop("integer", SOME, match=r"(\d+)", required=True),
+        "first_list": prop("string[]", SOME),
+        "exact": prop("decimal(9,2)", "v"),
+        "mended": prop("integer", "a.b"),
+        "plain": prop("number", "a"),
+        "r": prop("boolean", "v"),
+        "p": prop("date", "v"),
+        "json": prop("integer[]", "a"),
+        "place": prop("timestamp", "v", format="epoch_s"),
+    }
+)
+
+
+def spelled(name: str, way: int) -> str:
+    """One of the ways to write a name in JSON."""
+    if way == 2:
+        return '"' + "".join(f"\\u{ord(letter):04x}" for letter in name) + '"'
+    return json.dumps(name, ensure_ascii=way == 1)
+
+
+def an_object(members: Sequence[tuple[str, int, str]], blank: str) -> str:
+    written = [f"{spelled(name, way)}{blank}:{blank}{value}" for name, way, value in members]
+    return "{" + blank + f"{blank},{blank}".join(written) + blank + "}"
+
+
+leaves = st.sampled_from(
+    ["1", "1.10", "-0", "1.5", '"x"', '"1.10"', '"v"', '"\\"v\\":1"', '"a\\"b\\":2"', "null", "true", "[]", "{}", '"\ue000"', '"é"', '"\\u00e9"']
+)  # fmt: skip
+member_names = st.sampled_from(["v", "a", "b"]) | st.sampled_from(NAMES)
+ways = st.sampled_from([0, 0, 0, 1, 2])
+nested = st.recursive(
+    leaves,
+    lambda inner: (
+        st.builds(an_object, st.lists(st.tuples(member_names, ways, inner), max_size=4), blanks)
+        | st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]")
+    ),
+    max_leaves=8,
+)
+members = st.lists(st.tuples(member_names, ways, nested), max_size=5)
+
+
+def as_bytes(record: str) -> bytes:
+    """A record's bytes; U+E000 stands for a byte that is no UTF-8."""
+    return record.encode().replace("\ue000".encode(), b"\xff")
+
+
+@thorough
+@given(st.lists(st.builds(an_object, members, blanks), min_size=1, max_size=8))
+def test_every_record_is_read_as_the_model_reads_it_by_every_path(objects: list[str]) -> None:
+    records = [as_bytes(f'{{"id":{place},{one[1:]}' if one.strip("{} \t") else f'{{"id":{place}}}') for place, one in enumerate(objects)]
+    assert_as_the_model_says(EVERY_PATH, records)

@@ -198,9 +198,7 @@ def test_the_signature_of_the_standards_own_example() -> None:
 # --- paths --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "resource", ["", "topics", "users/search", "brands/search", "cases/1", "cases/x", "cases.json"]
-)
+@pytest.mark.parametrize("resource", ["", "topics", "users/search", "brands/search", "cases/1", "cases/x", "cases.json"])
 def test_unknown_resources(desk: DeskCom, resource: str) -> None:
     assert refused(desk, resource) == (404, {"message": "Resource Not Found"})
 
@@ -316,9 +314,7 @@ def test_plain_lists_ignore_times(site: DeskCom) -> None:
 
 @pytest.mark.parametrize("collection", ["cases", "customers"])
 @pytest.mark.parametrize("field", ["created_at", "updated_at"])
-def test_times_are_inclusive_and_combine_with_ids(
-    site: DeskCom, collection: str, field: str, data: dict[str, list[Json]]
-) -> None:
+def test_times_are_inclusive_and_combine_with_ids(site: DeskCom, collection: str, field: str, data: dict[str, list[Json]]) -> None:
     records = data[collection]
     times = sorted(seconds(record[field]) for record in records)
     low, high = times[len(times) // 4], times[len(times) * 3 // 4]

@@ -6,6 +6,7 @@ number is the next one for its hub and collection. `--to duckdb:PATH` names one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
@@ -141,6 +142,10 @@ class Warehouse(Protocol):
 def warehouse(url: str, schema: str) -> Warehouse:
     """The warehouse that a URL names. Raises UsageError for one of no known kind."""
     kind, colon, rest = url.partition(":")
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", schema) or schema.lower() in ("information_schema", "pg_catalog"):
+        raise UsageError(f"--schema {schema}: cannot name a schema; use letters, digits and underscores, a letter first")
+    if rest.startswith(":memory:"):
+        raise UsageError(f"--to {url}: would be gone with this process; name a file")
     if kind == "duckdb" and colon and rest:
         from .duckdb import DuckDB
 

@@ -66,6 +66,8 @@ class DuckDB:
         existed = Path(self.path).exists()
         if not folder.is_dir():
             raise WarehouseError(f"warehouse {self.path}: there is no folder {folder}; make it, or name another file with --to")
+        if Path(self.path).is_dir():
+            raise WarehouseError(f"warehouse {self.path}: is a folder; name a file in it")
         self._connection()
         self.close()
         if not existed:
@@ -148,10 +150,11 @@ class DuckDB:
             con.execute(f"CREATE TABLE {name} ({columns})")
         else:
             for column, kind in declared.items():
-                if column not in there:
+                there_as = {name.lower(): k for name, k in there.items()}
+                if column.lower() not in there_as:
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
-                elif there[column] != kind:
-                    self._may_retype(con, table, hub, column, f"{there[column]}, the spec says {kind}")
+                elif there_as[column.lower()] != kind:
+                    self._may_retype(con, table, hub, column, f"{there_as[column.lower()]}, the spec says {kind}")
                     con.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
         self._comment(con, table)
@@ -187,8 +190,8 @@ class DuckDB:
 
     def _kept(self, con: DuckDBPyConnection, table: Table) -> list[str]:
         """Columns that the spec no longer names: what they hold stays."""
-        declared = {column.name for column in table.columns} | _ADDED.keys()
-        return [name for name in self._columns(con, table.name) if name not in declared]
+        declared = {column.name.lower() for column in table.columns} | _ADDED.keys()
+        return [name for name in self._columns(con, table.name) if name.lower() not in declared]
 
     def _take_rejects(self, con: DuckDBPyConnection, batch: Batch) -> None:
         """Keep the rejects that explain today's rows: those of the very versions that rows show, and whole records once."""
@@ -273,10 +276,10 @@ class DuckDB:
     def _columns(self, con: DuckDBPyConnection, table: str) -> dict[str, str]:
         rows = con.execute(
             "SELECT column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            "WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
             [_CATALOG, self.schema, table],
         ).fetchall()
-        return {name: "TIMESTAMPTZ" if kind == "TIMESTAMP WITH TIME ZONE" else _short(kind) for name, kind in rows}
+        return {name: kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ") for name, kind in rows}
 
     def _name(self, table: str) -> str:
         return f"{_CATALOG}.{quoted(self.schema)}.{quoted(table)}"
@@ -287,7 +290,8 @@ class DuckDB:
 
             try:
                 self._con = duckdb.connect(":memory:")
-                self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (STORAGE_VERSION {text(STORAGE)})")
+                form = "" if Path(self.path).exists() else f", STORAGE_VERSION {text(STORAGE)}"
+                self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (TYPE duckdb{form})")
                 self._con.execute("SET TimeZone = 'UTC'")
                 self._con.execute("SET memory_limit = '250MB'")
             except duckdb.Error as error:
@@ -332,12 +336,12 @@ class _Upsert:
         by_cursor = f"{quoted(cursor)} DESC NULLS LAST, " if cursor else ""
         twice = f"SELECT {self.key} FROM {self.all} GROUP BY ALL HAVING count(*) > 1"
         self.con.execute(
-            f"CREATE TEMP TABLE losers AS SELECT _segment, {self.key}, _syncer_counted, beaten_by_counted FROM ("
-            f"SELECT *, row_number() OVER newest AS place, first_value(_syncer_counted) OVER newest AS beaten_by_counted "
+            f"CREATE TEMP TABLE losers AS SELECT _segment, {self.key}, _syncer_counted, _syncer_beaten FROM ("
+            f"SELECT *, row_number() OVER newest AS _syncer_place, first_value(_syncer_counted) OVER newest AS _syncer_beaten "
             f"FROM {self.all} AS b SEMI JOIN ({twice}) AS t ON {self.same_key} "
-            f"WINDOW newest AS (PARTITION BY {self.key} ORDER BY {_newest(by_cursor)})) WHERE place > 1"
+            f"WINDOW newest AS (PARTITION BY {self.key} ORDER BY {_newest(by_cursor)})) WHERE _syncer_place > 1"
         )
-        beaten = "SELECT count(DISTINCT row({key})) FROM losers WHERE _syncer_counted AND NOT beaten_by_counted"
+        beaten = "SELECT count(DISTINCT row({key})) FROM losers WHERE _syncer_counted AND NOT _syncer_beaten"
         stale = self._number(beaten.format(key=self.key))
         return {"stale": stale, "duplicates": self._number("SELECT count(*) FROM losers WHERE _syncer_counted") - stale}
 
@@ -349,23 +353,23 @@ class _Upsert:
         kept = "".join(f", t.{quoted(name)}" for name in self.kept)
         self.con.execute(
             f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
-            f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS gone_at, "
+            f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS _syncer_gone_at, "
             f"CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
-            f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS verdict "
+            f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
             f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}"
         )
-        rows = self.con.execute("SELECT verdict, count(*) FILTER (_syncer_counted) FROM verdicts GROUP BY 1").fetchall()
+        rows = self.con.execute("SELECT _syncer_verdict, count(*) FILTER (_syncer_counted) FROM verdicts GROUP BY 1").fetchall()
         found = dict(rows)
         if "doubt" in found:
             raise InDoubt
         if "updated" in found:
-            changed = "SELECT * FROM verdicts WHERE verdict = 'updated'"
+            changed = "SELECT * FROM verdicts WHERE _syncer_verdict = 'updated'"
             self.con.execute(f"DELETE FROM {self.name} AS t USING ({changed}) AS b WHERE {self.same_key}")
         if found.keys() & {"inserted", "updated"}:
-            gone_at = f"CASE WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v.gone_at END AS gone_at"
-            columns = ", ".join(["b.*", gone_at, *(f"v.{quoted(name)}" for name in self.kept)])
-            accepted = "b._segment = v._segment AND v.verdict IN ('inserted', 'updated')"
-            self._insert(f"(SELECT {columns} FROM {self.best} AS b JOIN verdicts AS v ON {accepted})", "gone_at", self.kept)
+            _syncer_gone_at = f"CASE WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END AS _syncer_gone_at"
+            columns = ", ".join(["b.*", _syncer_gone_at, *(f"v.{quoted(name)}" for name in self.kept)])
+            accepted = "b._segment = v._segment AND v._syncer_verdict IN ('inserted', 'updated')"
+            self._insert(f"(SELECT {columns} FROM {self.best} AS b JOIN verdicts AS v ON {accepted})", "_syncer_gone_at", self.kept)
         return found
 
     def _older(self, cursor: str | None) -> tuple[str, str]:
@@ -387,12 +391,12 @@ class _Upsert:
         doubt = f"(({epoch}) BETWEEN 0 AND b._syncer_epoch - 1 AND {lower})" if cursor else "false"
         return older, doubt
 
-    def _insert(self, source: str, gone_at: str, kept: Sequence[str] = ()) -> None:
+    def _insert(self, source: str, _syncer_gone_at: str, kept: Sequence[str] = ()) -> None:
         columns = ", ".join(quoted(name) for name in [*self.columns, *kept])
         now = f"make_timestamptz({self.batch.synced_at})"
         self.con.execute(
             f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) "
-            f"SELECT {columns}, {now}, {gone_at}, _segment FROM {source}"
+            f"SELECT {columns}, {now}, {_syncer_gone_at}, _segment FROM {source}"
         )
 
     def _mark_gone(self) -> int:
@@ -415,10 +419,6 @@ def _newest(by_cursor: str) -> str:
 
 def _text_or_null(value: str | None) -> str:
     return "NULL" if value is None else text(value)
-
-
-def _short(kind: str) -> str:
-    return kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ").replace("VARCHAR", "VARCHAR")
 
 
 def _cause(error: Exception) -> str:

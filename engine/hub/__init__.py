@@ -13,6 +13,7 @@ say together, `folder` the store beneath.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -70,7 +71,8 @@ class Hub:
 
     def identity(self) -> Identity | None:
         """Whose it is; None where nothing was ever pulled."""
-        return self._decoded("hub.json", Identity) if self.folder.has("hub.json") else None
+        moves = self._named("moves", r"\d{6}\.json")
+        return self._decoded(moves[-1] if moves else "hub.json", Identity) if self.folder.has("hub.json") else None
 
     def claim(self, origin: str, account: Mapping[str, str], same_account: bool = False) -> Identity:
         """Open the hub for a pull from an origin and account; the first to come names it.
@@ -80,9 +82,6 @@ class Hub:
         mine = Identity(secrets.token_hex(4), self.source, origin, dict(account))
         self.folder.put("hub.json", _encoded(mine))
         known = self.identity() or mine
-        moved = sorted(self.folder.names("moves"))
-        if moved:
-            known = self._decoded(moved[-1], Identity)
         if (known.origin, known.account) == (origin, dict(account)):
             return known
         if not same_account:
@@ -94,17 +93,17 @@ class Hub:
                 "with --hub DIR (and --schema NAME), or say --same-account if it is the same one after a move"
             )
         renamed = Identity(known.id, self.source, origin, dict(account))
-        self.folder.put(f"moves/{len(moved) + 1:06}.json", _encoded(renamed))
+        self.folder.put(f"moves/{len(self._named('moves', r'.*')) + 1:06}.json", _encoded(renamed))
         return renamed
 
-    def state(self) -> HubState:
-        """The fold of everything in the hub: the last plan's, and the heads of all segments that it does not know."""
-        plans = self.folder.names("plans")
+    def state(self, *only: str) -> HubState:
+        """The fold of everything in the hub, or of some collections: the last plan's, and the heads of all later segments."""
+        plans = self._named("plans", r"\d{6,}\.json")
         state = self._decoded(plans[-1], _Plan).fold if plans else HubState()
         state = HubState(int(Path(plans[-1]).stem) if plans else 0, state.collections)
         later = [
             self.head(collection, name)
-            for collection in self._collections()
+            for collection in only or self._collections()
             for name in self.segments(collection)
             if not state.of(collection).has(name)
         ]
@@ -126,7 +125,8 @@ class Hub:
 
     def segments(self, collection: str) -> list[str]:
         """The names of all segments of a collection, in the hub's order."""
-        return [Path(name).name.removesuffix(".ndjson.zst") for name in self.folder.names(f"segments/{collection}")]
+        found = self._named(f"segments/{collection}", r"\d{6,}-\d{2,}-\d{6,}\.ndjson\.zst")
+        return [Path(name).name.removesuffix(".ndjson.zst") for name in found]
 
     def path(self, collection: str, name: str) -> Path:
         """The file in which a segment lies: the only place that knows."""
@@ -140,7 +140,7 @@ class Hub:
             if head is not None:
                 return head
             if length >= needed:
-                raise HubError(f"segment {collection}/{name}: is cut off; restore the file, or remove it to fetch again")
+                raise HubError(f"segment {collection}/{name}: is cut off; restore the file")
             length = needed
 
     def records(self, collection: str, name: str) -> list[bytes]:
@@ -160,7 +160,11 @@ class Hub:
         return self.manifest(warehouse, schema, collection, manifest.load) or manifest
 
     def _collections(self) -> list[str]:
-        return [Path(name).name for name in self.folder.names("segments")]
+        return [Path(name).name for name in self._named("segments", r"\w+")]
+
+    def _named(self, folder: str, form: str) -> list[str]:
+        """The files of a folder whose names have a form: what else lies there is not ours."""
+        return [name for name in self.folder.names(folder) if re.fullmatch(form, Path(name).name)]
 
     def _file(self, collection: str, name: str) -> str:
         return f"segments/{collection}/{name}.ndjson.zst"

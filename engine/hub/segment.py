@@ -120,10 +120,10 @@ def decode_head(data: bytes, name: str) -> tuple[Head | None, int]:
     Raises HubError where this is no segment, or one of a later format.
     """
     if len(data) < 8:
-        raise HubError(f"segment {name}: is cut off; its chain has to be fetched again")
+        raise HubError(f"segment {name}: is cut off; restore the file")
     magic, length = struct.unpack("<II", data[:8])
     if magic != _HEAD:
-        raise HubError(f"segment {name}: is not a segment of this hub; restore the file, or remove it to fetch again")
+        raise HubError(f"segment {name}: is not a segment of this hub; restore the file")
     if len(data) < 8 + length:
         return None, 8 + length
     content = data[8 : 8 + length]
@@ -132,7 +132,7 @@ def decode_head(data: bytes, name: str) -> tuple[Head | None, int]:
             raise ValueError
         head = msgspec.json.decode(content, type=Head)
     except (msgspec.MsgspecError, ValueError):
-        raise HubError(f"segment {name}: its head cannot be read; restore the file, or remove it to fetch again") from None
+        raise HubError(f"segment {name}: its head cannot be read; restore the file") from None
     if head.format > FORMAT:
         raise HubError(f"segment {name}: was written by a newer syncer (format {head.format}); upgrade this one")
     return head, 8 + length
@@ -142,7 +142,7 @@ def decode_records(data: bytes, name: str) -> list[bytes]:
     """The records of a whole file, checked against its head. Raises HubError where a byte of it is not as it was written."""
     head, start = decode_head(data, name)
     if head is None or sha256(data[start:]).hexdigest() != head.sha256:
-        raise HubError(f"segment {name}: is damaged (its checksum does not fit); restore the file, or remove it to fetch again")
+        raise HubError(f"segment {name}: is damaged (its checksum does not fit); restore the file")
     body = zstandard.ZstdDecompressor().decompressobj().decompress(data[start:])
     return body.split(b"\n")[:-1] if body else []
 

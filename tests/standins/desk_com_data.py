@@ -755,9 +755,7 @@ class Table:
         found = []
         for key in source.ids(0, len(source)):
             row = self.rows[key]
-            if all(_within(row.keys[bound.field], bound) for bound in criteria.bounds) and (
-                not text or text in row.body.decode().lower()
-            ):
+            if all(_within(row.keys[bound.field], bound) for bound in criteria.bounds) and (not text or text in row.body.decode().lower()):
                 found.append(self._entry(field, key))
         found.sort()
         if len(self._selections) >= self._CACHED_SELECTIONS:
