@@ -262,7 +262,7 @@ class Json(ColumnType):
     def convert(self, raw: str) -> str:
         if _ODD_IN_JSON.search(raw):
             try:
-                json.dumps(json.loads(raw), ensure_ascii=False).encode()
+                json.dumps(json.loads(raw, object_pairs_hook=list), ensure_ascii=False).encode()
             except (ValueError, RecursionError):
                 raise Reject("holds half a surrogate pair, or a raw control character, which JSON cannot") from None
         return raw
