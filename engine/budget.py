@@ -48,7 +48,7 @@ class Budget:
         limit = _number(headers, self.limit_header)
         left = _number(headers, self.remaining_header)
         reset = _number(headers, self.reset_header)
-        if limit:
+        if limit is not None and limit >= 1:
             allowance = replace(allowance, limit=int(limit))
         if left is not None:
             allowance = replace(allowance, left=int(left), sent=())

@@ -14,7 +14,7 @@ import msgspec
 
 from .columns import Integer, Property, Reject, Timestamp
 from .errors import Incomplete, PageError
-from .exchange import Listing, Page, Request
+from .exchange import Listing, Page, Request, origin
 from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub
 from .hub.fold import fold
@@ -163,6 +163,8 @@ class _Chain:
         try:
             total = self.route.paginate.total_of(listing)
             outcome = self.route.paginate.after(self.walked.walk, listing)
+            if not isinstance(outcome, End):
+                origin(outcome[1].url)  # raises ValueError where it is no URL
         except Incomplete as error:
             raise Incomplete(f"{self._place(page)}: {error}") from None
         except PageError as error:

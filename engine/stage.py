@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIECE_BYTES = 24 * 2**20
+PIECE_BYTES = 32 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20
@@ -194,7 +195,7 @@ class _Piece:
         since = None
         if kept < self.records:
             keyless = [value for value in self._keyless(key) if value.place not in whole]
-            odd, whole = odd + keyless, whole | {value.place for value in keyless}
+            odd, whole = sorted(odd + keyless, key=attrgetter("place")), whole | {value.place for value in keyless}
             since = max((run_of(self._head_of(place)[0].name) for place in whole), default=run_of(self.heads[-1].name))
         return Staged(
             files=[file],
@@ -248,9 +249,9 @@ class _Piece:
         written = self.con.execute(
             f"COPY (SELECT {columns}, p.segment || p.line AS _segment, p.epoch AS _syncer_epoch, p.run AS _syncer_run, "
             f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted "
-            f"FROM ({self._sql()}) AS r JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
-            f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number)) AS p ON r.{AT} = p.place "
-            f"WHERE {_there(key)}) TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+            f"FROM (SELECT * FROM ({self._sql()}) WHERE {_there(key)}) AS r JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
+            f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number)) AS p ON r.{AT} = p.place) "
+            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         ).fetchone()
         return int(written[0]) if written else 0
 
@@ -297,6 +298,8 @@ class _Piece:
             except duckdb.Error as caught:
                 error = type(caught).__name__
                 continue
+            finally:
+                file.unlink()
             return refused
         raise HubError(f"{self._named()}: cannot be read ({error})")
 
@@ -416,7 +419,7 @@ def _locked_connection(folders: Sequence[Path]) -> DuckDBPyConnection:
     import duckdb
 
     con = duckdb.connect(":memory:")
-    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET threads = 1")  # pieces are the threads: within one, DuckDB's own would only wait for each other
     con.execute(f"SET memory_limit = '{MEMORY}'")
     con.execute(f"SET temp_directory = {text(str(folders[-1]))}")

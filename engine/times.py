@@ -86,6 +86,8 @@ def parse_date(text: str, format: str = "iso") -> date:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
             raise ValueError("is not a date like 2016-11-22")
         return date.fromisoformat(text)
+    if "%" not in format:
+        raise ValueError("is no day of its format")
     value = datetime.strptime(text, format)  # noqa: DTZ007 - a day has no zone
     if value.time() != datetime.min.time():
         raise ValueError("holds a time of day, which a date cannot")

@@ -24,11 +24,11 @@ from tests.standins.desk_com import Server
 from tests.sync import Desk, Project, Result, differences, key, query, rows
 
 SEED = os.environ.get("KILL_SEED") or str(random.randrange(10**6))
-SIZES = {"cases": 400, "customers": 50, "feedbacks": 70, "companies": 0, "users": 0, "articles": 0, "brands": 0}
+SIZES = {"cases": 250, "customers": 50, "feedbacks": 70, "companies": 0, "users": 0, "articles": 0, "brands": 0}
 SELECT = ("--select", "cases,customers,feedbacks")
 PER_PAGE = 20
 LETTERS = 48_000
-"""In each case's description, so that some 9 of the 21 pages make the 8 MB at which a segment closes."""
+"""In each case's description, so that some 9 of the 14 pages make the 8 MB at which a segment closes."""
 PAGES_A_SEGMENT = 10
 
 
@@ -77,18 +77,20 @@ def pace(project: Project, *command: str) -> tuple[float, float]:
     return told - began, time.monotonic() - told
 
 
-def killed(project: Project, seconds: float, *command: str, from_start: bool = False) -> bool:
-    """Start the command and kill it so long after the first thing it tells; False where it had ended by then."""
+def killed(project: Project, seconds: float, *command: str, from_start: bool = False) -> float | None:
+    """Start the command and kill it so long after the first thing it tells. Where it had ended by then: how long it took."""
     with project.start(*command) as process:
         assert process.stderr
         if not from_start:
             process.stderr.readline()
+        began = time.monotonic()
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
+        took = time.monotonic() - began
         assert process.wait() in (0, -signal.SIGKILL), process.stderr.read()
-        return process.returncode == -signal.SIGKILL
+        return None if process.returncode == -signal.SIGKILL else took
 
 
 def killed_at_request(desk: Desk, project: Project, number: int, *command: str, by: int = signal.SIGKILL) -> Result:
@@ -122,10 +124,10 @@ def test_a_run_killed_at_ten_random_instants_ends_right(tmp_path: Path, half: in
         shares = [(place + dice.random()) / 5 for place in range(5)]
         dice.shuffle(shares)
         for share in shares:
-            while not killed(project, share * work, *command):
+            while took := killed(project, share * work, *command):
                 assert right(desk, project)
                 fresh(project)
-                share *= 0.8
+                work = min(work, took) * 0.9
         ends(project, *command)
         assert right(desk, project)
 
@@ -133,12 +135,12 @@ def test_a_run_killed_at_ten_random_instants_ends_right(tmp_path: Path, half: in
 def test_a_killed_run_goes_on_behind_its_last_segment(tmp_path: Path) -> None:
     """What is asked for twice is at most what one segment holds."""
     with site(tmp_path) as (desk, project):
-        for number in (12, 7, 9):
+        for number in (12, 3, 2):
             killed_at_request(desk, project, number, "run", *SELECT)
         ends(project, "run", *SELECT)
         lists = [target for _, target in desk.requests if target.startswith("/api/v2/cases?")]
         twice = sum(count - 1 for count in Counter(lists).values())
-        assert len(set(lists)) == 21
+        assert len(set(lists)) == 14
         assert 3 <= twice <= 3 * PAGES_A_SEGMENT
         assert [target for target in lists if target.endswith("since_id=1")] == lists[:1]
         assert right(desk, project)
@@ -167,7 +169,7 @@ def test_a_complete_pass_that_was_killed_is_finished_by_a_plain_run(tmp_path: Pa
         project.run("cases")
         gone = desk.delete("cases", count=6)
         desk.update("cases", count=40, silent=True)
-        killed_at_request(desk, project, 15, "run", "--full", *SELECT)
+        killed_at_request(desk, project, 11, "run", "--full", *SELECT)
         ends(project, "run", *SELECT)
         assert right(desk, project)
         assert {row["id"] for row in rows(project.warehouse, "cases") if row["_deleted_at"]} == set(gone)
@@ -179,20 +181,20 @@ def test_a_load_killed_at_any_instant_is_repeated_and_never_doubled(tmp_path: Pa
     command = ("load", *SELECT)
     with site(tmp_path) as (desk, project):
         project.pull("cases", "customers", "feedbacks")
-        before, after = pace(project, *command)
+        work = sum(pace(project, *command))
         for place in range(2):
             fresh(project, hub_too=False)
-            share = (place + dice.random()) / 2
-            while not killed(project, before / 2 + share * (before / 2 + after), *command, from_start=True):
+            share = 0.3 + 0.7 * (place + dice.random()) / 2
+            while took := killed(project, share * work, *command, from_start=True):
                 assert right(desk, project)
                 fresh(project, hub_too=False)
-                share *= 0.8
+                work = min(work, took) * 0.9
             told, there = loaded(project)
             assert told == there
             assert project.load("cases", "customers", "feedbacks").code == 0
             assert right(desk, project)
             told, there = loaded(project)
-            assert told == there == {"cases": 400, "customers": 50, "feedbacks": 70}
+            assert told == there == {"cases": 250, "customers": 50, "feedbacks": 70}
 
 
 DIES_AT_A_RECEIPT = """
@@ -219,10 +221,10 @@ def test_rows_and_their_receipt_are_there_together_or_not_at_all(tmp_path: Path)
         command = [sys.executable, "-c", DIES_AT_A_RECEIPT, *project.command("load", *SELECT)[3:]]
         assert subprocess.run(command, **project.surroundings(), check=False).returncode == -signal.SIGKILL
         told, there = loaded(project)
-        assert told == there == {"cases": 400}
+        assert told == there == {"cases": 250}
         assert project.load("cases", "customers", "feedbacks").code == 0
         told, there = loaded(project)
-        assert told == there == {"cases": 400, "customers": 50, "feedbacks": 70}
+        assert told == there == {"cases": 250, "customers": 50, "feedbacks": 70}
         assert right(desk, project)
 
 
