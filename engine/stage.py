@@ -249,7 +249,8 @@ class _Piece:
         written = self.con.execute(
             f"COPY (SELECT {columns}, p.segment || p.line AS _segment, p.epoch AS _syncer_epoch, p.run AS _syncer_run, "
             f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted "
-            f"FROM (SELECT * FROM ({self._sql()}) WHERE {_there(key)}) AS r JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
+            f"FROM (SELECT * FROM ({self._sql()}) WHERE {_there(key)}) AS r "
+            f"JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
             f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number)) AS p ON r.{AT} = p.place) "
             f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         ).fetchone()
