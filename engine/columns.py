@@ -210,7 +210,7 @@ class Timestamp(ColumnType):
         if self.format != "iso":
             return "CAST(NULL AS TIMESTAMPTZ)"
         day, time = r"\d{4}-\d\d-\d\d", r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
-        with_offset = rf"regexp_full_match({s}, '{day}[T ]{time}(Z|[+-](0\d|1[0-4]):[0-5]\d)')"
+        with_offset = rf"regexp_full_match({s}, '{day}[T ]{time}(Z|[+-](0\d|1[0-4]):?[0-5]\d)')"
         plain = f"{k} = 'VARCHAR' AND {s} BETWEEN '0001-01-02' AND '9999-12-31'"  # no offset leads out of the years 1 to 9999
         readings = f"WHEN {plain} AND {with_offset} THEN TRY_CAST({s} AS TIMESTAMPTZ)"
         if self.timezone == "UTC":
@@ -336,7 +336,8 @@ class TypeName(Scalar):
             raise ValueError(f"{text!r} is not a type; {did_you_mean(word, _PLAIN_TYPES)}")
         if (match.group(1) == "decimal") != bool(match.group(2)):
             raise ValueError(f"{text!r} is not a type; a decimal, and only a decimal, has its digits: decimal(18,2)")
-        if match.group(2) and not 0 <= int(match.group(3)) <= int(match.group(2)) <= 38:
+        precision, scale = int(match.group(2) or 1), int(match.group(3) or 0)
+        if not (1 <= precision <= 38 and scale <= precision):
             raise ValueError(f"{text!r} is not a type; a decimal has 38 digits at most, and no more of them after the point")
         return cls(str(text))
 
@@ -391,11 +392,12 @@ class Property:
     def value(self, raws: Sequence[str | None]) -> str | None:
         """The property's canonical text, from the exact texts at its paths, or None. Raises Reject."""
         raw = self.pick(raws)
-        if raw is not None:
-            return self.column_type.convert(raw)
-        if self.required:
+        if raw is None and self.required:
             raise Reject("is required, and not there")
-        return None
+        try:
+            return None if raw is None else self.column_type.convert(raw)
+        except RecursionError:
+            raise Reject("is nested too deeply to be read") from None
 
     def read(self, name: str, record: str) -> str | None:
         """The slow, obviously right reading of the property from a whole record. Raises Reject."""

@@ -122,10 +122,10 @@ class _Chain:
                         return
                     self.book.reasons.append(f"read again: {verdict.why}")
                     self.walked = Walked(reading=2)
-                    request = self._first()
+                    self.next = request = self._first()
                 else:
-                    self.walked.walk, request = dict(outcome[0]), self._storable(outcome[1])
-                self.next = request
+                    walk, request = dict(outcome[0]), self._storable(outcome[1])
+                    self.walked.walk, self.next = walk, request  # together: an interruption must not part them
                 if self.buffer.is_full(self.fetcher.clock.monotonic()):
                     self._close()
         except BaseException:

@@ -610,7 +610,7 @@ def test_a_next_link_that_is_no_url_fails_its_collection_alone(make: Make, link:
     here.desk.before = lambda target: Answer(200, {}, body) if "/users" in target else None
     result = here.project.run("cases", "users")
     assert (result.code, result["cases"]["inserted"], result["cases"]["error"]) == (1, 60, None)
-    assert f"{here.project.url}/api/v2/users" in result["users"]["error"]
+    assert "/api/v2/users" in result["users"]["error"]
 
 
 @pytest.mark.parametrize("limit", ["-1", "0", "0.5"])
