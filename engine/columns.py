@@ -27,18 +27,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, InvalidOperation
 from decimal import Decimal as Exact
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeGuard
 from zoneinfo import ZoneInfo
 
 from . import times
 from .fields import Doc, Path, Pattern, Scalar
 from .kinds import did_you_mean
-from .record import items, raw_at, text_of
+from .record import items, raw_at, text_of, texts_at
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
@@ -111,6 +111,8 @@ class Integer(ColumnType):
 
     def convert(self, raw: str) -> str:
         text = str(text_of(raw))
+        if _INTEGER.fullmatch(text) and len(text) < 19:
+            return text
         if raw[0] == '"':
             if not _INTEGER.fullmatch(text):
                 raise Reject("is a text that is not exactly an integer")
@@ -381,29 +383,46 @@ class Property:
     def paths(self, name: str) -> Sequence[Path]:
         return self.source or (Path((name,)),)
 
-    def pick(self, raws: Sequence[str | None]) -> str | None:
-        """The property's JSON text, from the exact texts at its paths: the first that has a value, cut by `match`."""
-        raw = first_there(raws)
-        if raw is None or self.match is None:
-            return raw
-        found = self.match.find(str(text_of(raw)))
-        return None if found is None else json.dumps(found)
+    def reader(self, name: str) -> Callable[[Sequence[bytes]], list[str | None]]:
+        """A function from records to the exact JSON texts of the property: of its paths, the first that has a value decides.
 
-    def value(self, raws: Sequence[str | None]) -> str | None:
-        """The property's canonical text, from the exact texts at its paths, or None. Raises Reject."""
-        raw = self.pick(raws)
-        if raw is None and self.required:
-            raise Reject("is required, and not there")
+        It raises what `texts_at` raises.
+        """
+        first, *others = [texts_at(path) for path in self.paths(name)]
+
+        def read(records: Sequence[bytes]) -> list[str | None]:
+            raws = first(records)
+            for other in others:
+                lacking = [place for place, raw in enumerate(raws) if not _is_value(raw)]
+                for place, raw in zip(lacking, other([records[place] for place in lacking]), strict=True):
+                    raws[place] = raw
+            return raws
+
+        return read
+
+    def canonical(self, raw: str | None) -> str | None:
+        """The canonical text of the property's value, from the exact text where it stands, or None. Raises Reject."""
+        if not _is_value(raw):
+            return None
+        if self.match is None:
+            return self.column_type.convert(raw)
+        found = self.match.find(str(text_of(raw)))
+        return None if found is None else self.column_type.convert(json.dumps(found))
+
+    def value(self, raw: str | None) -> str | None:
+        """As `canonical`; a Reject, too, for a required value that is not there, and for one nested too deeply."""
         try:
-            return None if raw is None else self.column_type.convert(raw)
+            found = self.canonical(raw)
         except RecursionError:
             raise Reject("is nested too deeply to be read") from None
+        if found is None and self.required:
+            raise Reject("is required, and not there")
+        return found
 
     def read(self, name: str, record: str) -> str | None:
         """The slow, obviously right reading of the property from a whole record. Raises Reject."""
-        return self.value([raw_at(record, path) for path in self.paths(name)])
+        return self.value(next(filter(_is_value, (raw_at(record, path) for path in self.paths(name))), None))
 
 
-def first_there(raws: Sequence[str | None]) -> str | None:
-    """The first JSON text that is a value."""
-    return next((raw for raw in raws if raw is not None and raw != "null"), None)
+def _is_value(raw: str | None) -> TypeGuard[str]:
+    return raw is not None and raw != "null"

@@ -22,7 +22,7 @@ from .hub.segment import Ended, Proof, run_of, segment_name
 from .paginate import End
 from .plan import Run, Step, next_step
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot
-from .record import NoRecords, NotJson, cut, reader
+from .record import NoRecords, NotJson, cut
 from .spec import Collection, Purpose, Route, Spec
 from .stage import Stage
 
@@ -293,28 +293,26 @@ class _Values:
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
-        self._readers: dict[str, Callable[[bytes], int | str | None]] = {}
+        self._readers: dict[str, Callable[[Sequence[bytes]], list[int | str | None]]] = {}
 
     def of(self, name: str, records: Sequence[bytes]) -> list[int | str | None]:
         if name not in self._readers:
             self._readers[name] = self._reader(name, self.collection.properties[name])
-        return list(map(self._readers[name], records))
+        return self._readers[name](records)
 
     @staticmethod
-    def _reader(name: str, prop: Property) -> Callable[[bytes], int | str | None]:
-        """A function from a record to the property's value: a number for integers and instants, a text for all else."""
-        read, kind = reader(prop.paths(name)), prop.column_type
-        is_number = isinstance(kind, Integer | Timestamp)
+    def _reader(name: str, prop: Property) -> Callable[[Sequence[bytes]], list[int | str | None]]:
+        """A function from records to the property's values: numbers for integers and instants, texts for all else."""
+        raws, is_number = prop.reader(name), isinstance(prop.column_type, Integer | Timestamp)
 
-        def value(record: bytes) -> int | str | None:
-            raw = prop.pick(read(record))
+        def value(raw: str | None) -> int | str | None:
             try:
-                text = None if raw is None else kind.convert(raw)
+                text = prop.canonical(raw)
             except Reject:
                 return None
             return int(text) if is_number and text is not None else text
 
-        return value
+        return lambda records: list(map(value, raws(records)))
 
 
 def _weakest(one: Proof | None, other: Proof) -> Proof:

@@ -12,6 +12,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path as File
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
@@ -37,11 +38,17 @@ class Settings:
 
     def hide(self, text: str) -> str:
         """The text without any secret in it, nor any usual spelling of one (quoted, or in base64)."""
+        for spelling in self._spelled:
+            text = spelling.sub(HIDDEN, text)
+        return text
+
+    @cached_property
+    def _spelled(self) -> list[re.Pattern[str]]:
+        """What finds a secret in a text: longer spellings first, for a shorter one may be part of them."""
         given = [self.values[name] for name in self.secrets if self.values.get(name)]
         spellings = {spelling for secret in given for spelling in _spellings(secret)} | set(self._pairs())
-        for spelling in sorted(spellings, key=len, reverse=True):
-            text = re.sub(re.escape(spelling), HIDDEN, text, flags=re.IGNORECASE if "%" in spelling else 0)
-        return text
+        longest_first = sorted(spellings, key=len, reverse=True)
+        return [re.compile(re.escape(spelling), re.IGNORECASE if "%" in spelling else 0) for spelling in longest_first]
 
     def mask(self, params: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Parameters as they may be stored: a value that is, or holds, a secret gives way to the secret's name.

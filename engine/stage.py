@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from . import spec
-from .columns import Property, Reject, first_there
+from .columns import Reject
 from .errors import HubError
-from .fields import Path as JsonPath
 from .hub import Head, Hub
 from .hub.segment import run_of
 from .project import AT, ODD, Projection, key_projection, quoted, row_projection, text
-from .record import reader
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,6 +37,7 @@ PIECE_BYTES = 32 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20
+_NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
 
 ORDER_COLUMNS = ("_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line")
@@ -316,27 +315,42 @@ class _Piece:
         return {place for (place,) in self.con.execute(f"SELECT {AT} FROM records WHERE NOT coalesce(json_valid(line), false)").fetchall()}
 
     def _mend(self, refused: Collection[int]) -> list[_OddValue]:
-        """Read what is odd the slow exact way, into the table `mended`; gives what had to be rejected."""
+        """Read what is odd the slow exact way, into the table `mended`; gives what had to be rejected, in the records' order."""
         properties = list(self.projection.properties.items())
-        odd = {place: list(range(len(properties))) for place in refused}
+        odd: dict[int, list[int]] = {ordinal: list(refused) for ordinal in range(len(properties)) if refused}
         for place, ordinals in self.con.execute(f"SELECT {AT}, {ODD} FROM plain WHERE {ODD} <> ''").fetchall():
-            odd.setdefault(place, [int(ordinal) for ordinal in ordinals.split()])
+            for ordinal in map(int, () if place in refused else ordinals.split()):
+                odd.setdefault(ordinal, []).append(place)
         if not odd:
             return []
-        read = _Reader({ordinal: properties[ordinal] for ordinal in sorted({one for listed in odd.values() for one in listed})})
         rejects: list[_OddValue] = []
-        columns: dict[str, list[str | None]] = {name: [] for name, _ in read.properties.values()}
-        places = sorted(odd)
-        for place in places:
-            values, rejected = read.record(place, self._records()[place], odd[place])
-            if any(not one.property for one in rejected):
-                self.unreadable.add(place)
-            rejects += rejected
-            for name, column in columns.items():
-                column.append(values.get(name))
+        columns: dict[str, dict[int, str | None]] = {}
+        for ordinal, places in sorted(odd.items()):
+            name, prop = properties[ordinal]
+            columns[name] = {}
+            for place, raw in self._raws(prop.reader(name), places):
+                try:
+                    columns[name][place] = prop.value(raw)
+                except Reject as reject:
+                    rejects.append(_OddValue(place, name, prop.type.text, _shown(raw or "null"), str(reject)))
+        mended = sorted(set().union(*odd.values()) - self.unreadable)
+        _fill(self.con, self.stem, "mended", mended, {name: list(map(values.get, mended)) for name, values in columns.items()})
         self.mended = list(columns)
-        _fill(self.con, self.stem, "mended", places, columns)
-        return rejects
+        lines = {place: self._records()[place].decode("utf-8", "surrogateescape") for place in self.unreadable}
+        rejects = [reject for reject in rejects if reject.place not in lines]
+        rejects += [_OddValue(place, "", "", _shown(line), _NOT_JSON) for place, line in lines.items()]
+        return sorted(rejects, key=attrgetter("place"))
+
+    def _raws(self, read: Callable[[Sequence[bytes]], list[str | None]], places: Sequence[int]) -> list[tuple[int, str | None]]:
+        """What a reader reads of the records at these places; those that it cannot read are left out, and noted as unreadable."""
+        there = [place for place in places if place not in self.unreadable]
+        try:
+            return list(zip(there, read([self._records()[place] for place in there]), strict=True))
+        except (ValueError, LookupError, RuntimeError):
+            if len(there) > 1:
+                return [found for place in there for found in self._raws(read, [place])]
+            self.unreadable |= set(there)
+            return []
 
     def _records(self) -> list[bytes]:
         """All records, from checked segments. Raises HubError."""
@@ -356,38 +370,6 @@ class _Piece:
     def _named(self) -> str:
         others = f" or one of the {len(self.heads) - 1} after it" if len(self.heads) > 1 else ""
         return f"segment {self.collection}/{self.heads[0].name}{others}"
-
-
-class _Reader:
-    """Reads single properties of single records the slow exact way."""
-
-    def __init__(self, properties: dict[int, tuple[str, Property]]) -> None:
-        self.properties = properties
-        self._at: dict[int, slice] = {}
-        paths: list[JsonPath] = []
-        for ordinal, (name, prop) in properties.items():
-            self._at[ordinal] = slice(len(paths), len(paths) + len(prop.paths(name)))
-            paths += prop.paths(name)
-        self._read = reader(paths)
-
-    def record(self, place: int, line: bytes, ordinals: Sequence[int]) -> tuple[dict[str, str | None], list[_OddValue]]:
-        """The canonical texts by name, and what had to be rejected: values, or the record as a whole."""
-        try:
-            raws = self._read(line)
-        except (ValueError, LookupError, RuntimeError):
-            return {}, [
-                _OddValue(place, "", "", _shown(line.decode("utf-8", "surrogateescape")), "the record is not JSON, or nested too deeply")
-            ]
-        values: dict[str, str | None] = {}
-        rejects: list[_OddValue] = []
-        for ordinal in ordinals:
-            name, prop = self.properties[ordinal]
-            own = raws[self._at[ordinal]]
-            try:
-                values[name] = prop.value(own)
-            except Reject as reject:
-                rejects.append(_OddValue(place, name, prop.type.text, _shown(first_there(own) or "null"), str(reject)))
-        return values, rejects
 
 
 def _shown(raw: str) -> str:

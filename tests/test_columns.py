@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest_syncer.engine.columns import Property, Reject, TypeName, first_there
+from rest_syncer.engine.columns import Property, Reject, TypeName
 from rest_syncer.engine.fields import Path, Pattern
 
 NOON = "1479816000000000"  # 2016-11-22T12:00:00Z
@@ -512,8 +512,10 @@ def test_what_is_required_is_rejected_where_it_has_no_value() -> None:
 
 
 def test_the_first_that_is_there_is_the_first_that_is_not_null() -> None:
-    assert first_there([None, "null", "0", "1"]) == "0"
-    assert first_there([None, "null"]) is None
+    prop = Property(type=TypeName.parse("integer"), source=(Path(("a",)), Path(("b",)), Path(("c",))))
+    records = [b'{"b":null,"c":0}', b'{"a":null}', b'{"a":1,"c":2}', b'{"b":3}']
+    assert prop.reader("v")(records) == ["0", None, "1", "3"]
+    assert [prop.read("v", record.decode()) for record in records] == ["0", None, "1", "3"]
 
 
 # --- names of types ---------------------------------------------------------------------------------------------------------

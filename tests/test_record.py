@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rest_syncer.engine.fields import Path
-from rest_syncer.engine.record import NoRecords, NotJson, _cut_fast, _cut_slow, cut, items, paths_of, raw_at, reader, text_of
+from rest_syncer.engine.record import NoRecords, NotJson, _cut_fast, _cut_slow, cut, items, paths_of, raw_at, text_of, texts_at
 
 ENTRIES = Path.parse("_embedded.entries")
 
@@ -217,23 +217,27 @@ def test_paths_are_listed_to_a_depth() -> None:
 )
 def test_the_exact_text_at_a_path_is_this_however_it_is_read(record: str, path: str, expected: str | None) -> None:
     assert raw_at(record, Path.parse(path)) == expected
-    assert list(reader([Path.parse(path)])(record.encode())) == [expected]
+    assert texts_at(Path.parse(path))([record.encode(), b'{"a":{"b":0}}', record.encode()])[::2] == [expected, expected]
 
 
-names = st.sampled_from(["a", "b", "id", "a.b", "", "0", "1", "at_0", "in_0", "class"])
+names = st.sampled_from(["a", "b", "id", "a.b", "", "0", "1", "found", 'a"b', "a\\b", "a\tb", "class", "é", "\ud800"])
+beneath = st.dictionaries(names, numbers | odd_texts, max_size=3) | st.lists(numbers, max_size=3) | odd_texts | st.none()
 
 
-@settings(max_examples=70)
+@settings(max_examples=150)
 @given(
-    st.dictionaries(
-        names, st.dictionaries(names, numbers | texts, max_size=3) | st.lists(numbers, max_size=3) | texts | st.none(), max_size=5
-    ),
-    st.lists(st.lists(names, min_size=1, max_size=3).map(tuple).map(Path), max_size=4),
+    st.lists(st.dictionaries(names, beneath, max_size=5) | st.lists(numbers | st.none(), max_size=3), max_size=4),
+    st.lists(names, min_size=1, max_size=3).map(tuple).map(Path),
     shapes,
 )
-def test_a_reader_of_many_paths_gives_what_each_path_gives(record: Any, paths: list[Path], shape: dict[str, Any]) -> None:
-    text = json.dumps(record, **shape)
-    assert list(reader(paths)(text.encode())) == [raw_at(text, path) for path in paths]
+def test_many_records_read_at_once_give_what_each_gives_alone(records: Any, path: Path, shape: dict[str, Any]) -> None:
+    written = [json.dumps(record, **shape) for record in records]
+    assert texts_at(path)([text.encode("utf-8", "surrogatepass") for text in written]) == [raw_at(text, path) for text in written]
+
+
+def test_a_record_that_is_no_json_is_not_read() -> None:
+    with pytest.raises((ValueError, LookupError, RuntimeError)):
+        texts_at(Path.parse("a"))([b'{"a":1}', b'{"a"'])
 
 
 @settings(max_examples=50)
