@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .engine.errors import SyncerError, UsageError
+from .engine.errors import INTERRUPTED, SyncerError, UsageError
 
 if TYPE_CHECKING:
     from .engine.run import Options
@@ -184,7 +184,7 @@ def _told(as_json: bool = False) -> Iterator[None]:
     except SyncerError as error:
         sentence, code = str(error), error.exit_code
     except KeyboardInterrupt:
-        sentence, code = "interrupted; what was received is kept, and the same command goes on from there", 1
+        sentence, code = INTERRUPTED, 1
     else:
         return
     if as_json:

@@ -10,18 +10,23 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 from .errors import HubError
 
 
 @contextlib.contextmanager
-def locked(root: Path, what: str) -> Iterator[None]:
-    """Hold the lock named `what`. Raises HubError at once where another process holds it."""
+def locked(root: Path, what: str, target: str = "") -> Iterator[str]:
+    """Hold the lock on doing `what`, with `target` if that is named; gives the lock's name.
+
+    Raises HubError at once where another process holds it.
+    """
+    name = f"{what} {sha256(target.encode()).hexdigest()[:8]}" if target else what
     folder = root / "account"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(folder / f"{what}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise HubError(f"hub {root}: cannot be locked ({error.strerror}); correct its permissions") from error
     try:
@@ -29,6 +34,6 @@ def locked(root: Path, what: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise HubError(f"hub {root}: another process is at a {what} of it; wait until that has ended") from None
-        yield
+        yield name
     finally:
         os.close(handle)

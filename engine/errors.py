@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+INTERRUPTED = "interrupted; what was received is kept, and the same command goes on from there"
+
 
 class SyncerError(Exception):
     """The root: `str(error)` is a sentence for people, `exit_code` the process's answer."""

@@ -6,11 +6,12 @@ died is repeated under its number, so that nothing is loaded twice and nothing i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from .destinations import Batch, Column, InDoubt, Receipt, Table, Warehouse
 from .errors import WarehouseError
-from .hub import Hub, Manifest
+from .hub import Manifest
 from .hub.segment import number_of
 from .parse import Source
 from .plan import LoadStep, load_step
@@ -24,18 +25,18 @@ LOAD_BYTES = 400 * 2**20
 class Loader:
     """Loads the collections of one source into one schema of one warehouse."""
 
-    def __init__(self, source: Source, hub: Hub, hub_id: str, warehouse: Warehouse, schema: str, now: int) -> None:
-        self.source, self.hub, self.hub_id = source, hub, hub_id
+    def __init__(self, source: Source, stage: Stage, hub_id: str, warehouse: Warehouse, schema: str, now: int) -> None:
+        self.source, self.stage, self.hub, self.hub_id = source, stage, stage.hub, hub_id
         self.warehouse, self.schema, self.now = warehouse, schema, now
         self.warehouse_id = warehouse.identity(hub_id)
 
-    def load(self, name: str) -> tuple[Receipt, str | None]:
-        """Everything of a collection that is not loaded yet; the sum of the books, and a note where something was held back.
+    def load(self, name: str) -> Iterator[tuple[Receipt, str | None]]:
+        """Everything of a collection that is not loaded yet: of each load its book, and a note where something was held back.
 
         Raises HubError or WarehouseError; what was committed before stays.
         """
         collection = self.source.spec.collections[name]
-        table, total, note = _table(self.schema, name, collection), Receipt(0), None
+        table = _table(self.schema, name, collection)
         prints = property_fingerprints(collection)
         while True:
             seen = self.warehouse.seen(self.hub_id, table)
@@ -48,17 +49,16 @@ class Loader:
             refill = seen.load > 0 and (not seen.there or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
             manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill)
             if manifest is None:
-                return total, note
+                return
             before = [segment for segment in self.hub.segments(name) if last.has(segment)]
             step = partial(load_step, self.hub.state(name).of(name), manifest.load, manifest.segments, before, refill, seen.strangers)
             try:
-                receipt, held_back = self._commit(name, collection, table, step(), refill)
+                receipt, note = self._commit(name, collection, table, step(), refill)
             except InDoubt:
-                receipt, held_back = self._commit(name, collection, table, step(in_doubt=True), refill)
-            note = held_back or note
+                receipt, note = self._commit(name, collection, table, step(in_doubt=True), refill)
             if not receipt.balances:
                 raise WarehouseError(f"{name}: the books of load {receipt.load} do not balance: {receipt}; report this with the hub")
-            total = total.plus(receipt)
+            yield receipt, note
 
     def _manifest(self, name: str, load: int) -> Manifest:
         manifest = self.hub.manifest(self.warehouse_id, self.schema, name, load)
@@ -88,10 +88,10 @@ class Loader:
 
     def _commit(self, name: str, collection: Collection, table: Table, step: LoadStep, refill: bool) -> tuple[Receipt, str | None]:
         """Stage what a step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
-        with Stage(self.hub) as stage:
+        with self.stage.work():
             staged = Staged()
-            stage.rows(name, collection, step.new, step.epoch, True, staged)
-            stage.rows(name, collection, step.again, step.epoch, False, staged)
+            self.stage.rows(name, collection, step.new, step.epoch, True, staged)
+            self.stage.rows(name, collection, step.again, step.epoch, False, staged)
             marks_gone, note = step.marks_gone, None
             if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
                 marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"

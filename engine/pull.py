@@ -41,7 +41,6 @@ class PullBook:
     api_total: int | None = None
     stop: str | None = None
     proof: Proof | None = None
-    reasons: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -56,18 +55,24 @@ class Walked:
     last_total: int | None = None
 
 
-Told = Callable[[str, PullBook], None]
-"""Told of each page: the collection, and its book so far."""
+class Watcher:
+    """What wants to see how a pull gets on."""
 
-Stored = Callable[[str], None]
-"""Told of each segment that is durable."""
+    def pulled(self, name: str, book: PullBook) -> None:
+        """One more page of a collection; its book so far."""
+
+    def goes_on(self, name: str, why: str) -> None:
+        """A collection's pull does more than its first step, and why."""
 
 
 class Puller:
-    """Pulls the collections of one source, one after the other."""
+    """Pulls the collections of one source, one after the other. `stored` is told of each segment that is durable."""
 
-    def __init__(self, spec: Spec, hub: Hub, fetcher: Fetcher, run: Run, told: Told, stored: Stored) -> None:
-        self.spec, self.hub, self.fetcher, self.run, self.told, self.stored = spec, hub, fetcher, run, told, stored
+    def __init__(
+        self, spec: Spec, hub: Hub, fetcher: Fetcher, stage: Stage, run: Run, watcher: Watcher, stored: Callable[[str], None]
+    ) -> None:
+        self.spec, self.hub, self.fetcher, self.stage = spec, hub, fetcher, stage
+        self.run, self.watcher, self.stored = run, watcher, stored
 
     def routes(self, name: str) -> dict[Purpose, Route]:
         purposes: tuple[Purpose, ...] = ("full", "changed")
@@ -83,8 +88,9 @@ class Puller:
         routes, begun = self.routes(name), list[Step]()
         prints = {purpose: route.fingerprint for purpose, route in routes.items()}
         while step := next_step(name, self.spec.collections[name], state, prints, self.run, begun):
+            if begun:
+                self.watcher.goes_on(name, step.reason)
             begun.append(step)
-            book.reasons.append(f"{step.purpose}: {step.reason}")
             chain = _Chain(self, step, routes[step.purpose], state, book)
             chain.walk()
             state = chain.state
@@ -94,7 +100,9 @@ class _Chain:
     """One step being carried out."""
 
     def __init__(self, puller: Puller, step: Step, route: Route, state: CollectionState, book: PullBook) -> None:
-        self.hub, self.fetcher, self.told, self.stored = puller.hub, puller.fetcher, puller.told, puller.stored
+        self.hub, self.fetcher, self.stage, self.watcher, self.stored = (
+            puller.hub, puller.fetcher, puller.stage, puller.watcher, puller.stored
+        )  # fmt: skip
         self.step, self.route, self.state, self.book = step, route, state, book
         self.base = state
         self.collection: Collection = puller.spec.collections[step.collection]
@@ -120,7 +128,7 @@ class _Chain:
                         self.book.stop, self.book.proof = verdict.reason, _weakest(self.book.proof, verdict.proof)
                         self._close(verdict)
                         return
-                    self.book.reasons.append(f"read again: {verdict.why}")
+                    self.watcher.goes_on(self.step.collection, f"read again: {verdict.why}")
                     self.walked = Walked(reading=2)
                     self.next = request = self._first()
                 else:
@@ -188,7 +196,7 @@ class _Chain:
         book.received += len(listing.records)
         if self.walked.pages == 1 or not self.route.paginate.stable:
             book.api_total = self.walked.last_total
-        self.told(self.step.collection, book)
+        self.watcher.pulled(self.step.collection, book)
 
     def _close(self, ended: Ended | None = None) -> None:
         """Make what was received durable."""
@@ -231,15 +239,15 @@ class _Chain:
         for head in heads:
             readings[int(head.state.get("reading", 1))].append(head.name)
         name, walked = self.step.collection, self.walked
-        with Stage(self.hub) as stage:
-            keys, distinct = stage.count_keys(name, self.collection, readings[walked.reading])
+        with self.stage.work():
+            keys, distinct = self.stage.count_keys(name, self.collection, readings[walked.reading])
             reading = Reading(walked.pages, keys, distinct, walked.first_total, walked.last_total, 0)
             if walked.reading == 2:
-                _, both = stage.count_keys(name, self.collection, readings[1] + readings[2])
+                _, both = self.stage.count_keys(name, self.collection, readings[1] + readings[2])
                 return grade_again(end.reason, reading, both)
             if self.step.purpose == "full":
                 held = self._held(exclude={head.name for head in heads})
-                missing = stage.count_missing(name, self.collection, held, readings[1])
+                missing = self.stage.count_missing(name, self.collection, held, readings[1])
                 reading = replace(reading, missing=missing)
         return grade(end.reason, reading)
 

@@ -11,31 +11,31 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import times
 from .account import locked
 from .destinations import Receipt, Warehouse, warehouse
-from .errors import Incomplete, Refused, SyncerError, UsageError
+from .errors import INTERRUPTED, Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
 from .fetch import Clock, Fetcher
 from .hub import Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader
+from .outcome import Observer, Outcome, Summary
 from .parse import Source
 from .plan import Run
 from .pull import PullBook, Puller
 from .settings import Settings, needed
+from .stage import Stage
 
 if TYPE_CHECKING:
     import httpx
 
 SEGMENTS_AHEAD = 4
 """How many segments of a first pass are loaded together while it still goes on."""
-
-INTERRUPTED = "interrupted; what was received is kept, and the same command goes on from there"
 
 
 @dataclass(frozen=True)
@@ -50,76 +50,33 @@ class Options:
     same_account: bool = False
 
 
-@dataclass
-class Outcome:
-    """One collection's part in a run: its two books (None: that half did not run), and what went wrong."""
+@dataclass(frozen=True)
+class _Job:
+    """What the two halves of a run share."""
 
-    pull: PullBook | None = None
-    load: Receipt | None = None
-    errors: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    status: str = "complete"
-
-    def fail(self, status: str, sentence: str) -> None:
-        self.errors.append(sentence)
-        self.status = "failed" if "failed" in (status, self.status) else status
-
-    def book(self) -> dict[str, Any]:
-        """The line of the ledger, in the ledger's words."""
-        pulled = asdict(self.pull) if self.pull else {}
-        loaded = asdict(self.load) if self.load else {}
-        first = ("requests", "pages", "bytes", "received", "api_total", "stop", "proof")
-        then = (
-            "read",
-            "inserted",
-            "updated",
-            "unchanged",
-            "duplicates",
-            "stale",
-            "filtered",
-            "rejected",
-            "rejected_values",
-            "deleted",
-        )
-        row = {name: pulled.get(name) for name in first} | {name: loaded.get(name) for name in then}
-        return {**row, "error": "\n".join(self.errors) or None}
-
-
-@dataclass
-class Summary:
-    """What a run did: its number in the hub (None for a load alone), and each collection's outcome."""
-
-    run: int | None
-    collections: dict[str, Outcome]
-    notes: list[str] = field(default_factory=list)
+    source: Source
+    hub: Hub
+    options: Options
+    summary: Summary
+    observer: Observer
+    clock: Clock
+    started: int
 
     @property
-    def status(self) -> str:
-        found = {outcome.status for outcome in self.collections.values()}
-        return "failed" if "failed" in found else "incomplete" if "incomplete" in found else "complete"
+    def name(self) -> str:
+        return self.source.spec.name.text
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "run": self.run,
-            "status": self.status,
-            "collections": {name: outcome.book() for name, outcome in self.collections.items()},
-        }
+    @property
+    def schema(self) -> str:
+        return self.options.schema or self.name
 
+    @property
+    def to(self) -> str:
+        return self.options.to or f"duckdb:{self.name}.duckdb"
 
-class Observer:
-    """What wants to see a run's progress; the methods may be called from two threads."""
-
-    def planned(self, steps: Sequence[tuple[str, str]]) -> None:
-        """The first step of each collection, and its reason."""
-
-    def pulled(self, name: str, book: PullBook) -> None:
-        """One more page."""
-
-    def waiting(self, seconds: float, why: str) -> None:
-        """A wait begins."""
-
-    def ended(self, name: str, outcome: Outcome) -> None:
-        """A half of a collection's work has ended."""
+    @property
+    def collections(self) -> list[str]:
+        return list(self.summary.collections)
 
 
 def run(
@@ -132,37 +89,34 @@ def run(
     transport: httpx.BaseTransport | None = None,
 ) -> Summary:
     """Pull, load, or both. Raises UsageError before anything is touched; what fails later is in the summary."""
-    observer, clock = observer or Observer(), clock or Clock()
-    names = selected(source, options.select)
-    summary = Summary(None, {name: Outcome() for name in names})
-    schema = options.schema or source.spec.name.text
-    started = int(clock.time() * 1_000_000)
+    clock = clock or Clock()
+    summary = Summary(None, {name: Outcome() for name in selected(source, options.select)})
     hub = Hub(Path(options.hub), source.spec.name.text)
+    job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000))
     with contextlib.ExitStack() as stack:
         target: Warehouse | None = None
         if "load" in halves:
-            target = warehouse(options.to or f"duckdb:{source.spec.name}.duckdb", schema)
+            target = warehouse(job.to, job.schema)
             stack.callback(target.close)
             target.check()
-        loads: _Loads | None = None
         if "pull" in halves:
-            base = needed(source.spec, settings, names)
-            identity = _claim(source, settings, hub, base, options)
+            base = needed(source.spec, settings, job.collections)
+            identity = _claim(job, settings, base)
             stack.enter_context(locked(hub.root, "pull"))
             hub.folder.sweep()
-            if target is not None:
-                loads = stack.enter_context(_Loads(source, hub, identity, target, schema, started, summary, observer))
-            _pull(source, settings, hub, names, options, summary, observer, clock, transport, loads, started)
+            loads = stack.enter_context(_Loads(job, identity, target)) if target is not None else None
+            with Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting) as fetcher:
+                _pull(job, fetcher, loads)
+            if loads is not None:
+                loads.finish("run")
         elif target is not None:
             known = hub.identity()
             if known is None:
                 raise UsageError(f"hub {hub.root}: is empty; fill it first, with `syncer pull` or `syncer run`, or name another with --hub")
-            loads = stack.enter_context(_Loads(source, hub, known, target, schema, started, summary, observer))
-            for name in names:
+            loads = stack.enter_context(_Loads(job, known, target))
+            for name in job.collections:
                 loads.submit(name)
-        if loads is not None:
-            loads.finish()
-            loads.record(options, halves, started, int(clock.time() * 1_000_000))
+            loads.finish("load")
     return summary
 
 
@@ -200,49 +154,36 @@ def status(source: Source, options: Options) -> dict[str, Any]:
     }
 
 
-def _claim(source: Source, settings: Settings, hub: Hub, base: str, options: Options) -> Identity:
-    account = {name: settings.values[name] for name, setting in source.spec.settings.items() if setting.account and name in settings.values}
-    return hub.claim(origin(base), account, options.same_account)
+def _claim(job: _Job, settings: Settings, base: str) -> Identity:
+    declared = job.source.spec.settings
+    account = {name: settings.values[name] for name, setting in declared.items() if setting.account and name in settings.values}
+    return job.hub.claim(origin(base), account, job.options.same_account)
 
 
-def _pull(
-    source: Source,
-    settings: Settings,
-    hub: Hub,
-    names: Sequence[str],
-    options: Options,
-    summary: Summary,
-    observer: Observer,
-    clock: Clock,
-    transport: httpx.BaseTransport | None,
-    loads: _Loads | None,
-    started: int,
-) -> None:
+def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
     """The source run: a plan, then its collections one after the other; each is handed to the loads as soon as it is in."""
-    state = hub.state()
+    state, observer, settings = job.hub.state(), job.observer, fetcher.settings
 
     def stored(name: str) -> None:
         """While a first pass goes on, what is durable is loaded beside it; a later pass is loaded when it has ended."""
         if loads is not None and not state.of(name).passes:
             loads.stored(name)
 
-    with Fetcher(source.spec.api, settings, source.spec.label, clock, transport, observer.waiting) as fetcher:
-        puller = Puller(source.spec, hub, fetcher, Run(state.run + 1, started, options.full), observer.pulled, stored)
-        steps = {name: puller.first_step(name, state.of(name)) for name in names}
-        plan = {"format": 1, "at": started, "steps": {name: step.as_json() for name, step in steps.items() if step}}
-        number = hub.begin(plan, state)
-        puller.run = Run(number, started, options.full)
-        summary.run = number
+    with Stage(job.hub, "pull") as stage:
+        puller = Puller(job.source.spec, job.hub, fetcher, stage, Run(state.run + 1, job.started, job.options.full), observer, stored)
+        steps = {name: puller.first_step(name, state.of(name)) for name in job.collections if name not in state.broken}
+        plan = {"format": 1, "at": job.started, "steps": {name: step.as_json() for name, step in steps.items() if step}}
+        job.summary.run = job.hub.begin(plan, state)
+        puller.run = Run(job.summary.run, job.started, job.options.full)
         observer.planned([(name, step.reason if step else "nothing is due") for name, step in steps.items()])
         stopped: str | None = None
-        for name in names:
-            outcome = summary.collections[name]
-            book = outcome.pull = PullBook()
+        for name, outcome in job.summary.collections.items():
+            outcome.pull = PullBook()
             if stopped is not None:
                 outcome.fail("failed", stopped)
                 continue
             try:
-                puller.pull(name, state.of(name), book)
+                puller.pull(name, state.of(name), outcome.pull)
             except Refused as error:
                 stopped = settings.hide(str(error))
                 outcome.fail("failed", stopped)
@@ -268,32 +209,22 @@ def _unexpected(error: Exception) -> str:
 class _Loads:
     """The warehouse run, beside the source run in a thread of its own: one loader, one collection after the other."""
 
-    def __init__(
-        self,
-        source: Source,
-        hub: Hub,
-        identity: Identity,
-        target: Warehouse,
-        schema: str,
-        now: int,
-        summary: Summary,
-        observer: Observer,
-    ) -> None:
-        self.source, self.hub, self.identity, self.target, self.schema = source, hub, identity, target, schema
-        self.now, self.summary, self.observer = now, summary, observer
+    def __init__(self, job: _Job, identity: Identity, target: Warehouse) -> None:
+        self.job, self.identity, self.target = job, identity, target
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loader: Loader | None = None
         self._futures: list[Future[None]] = []
         self._stored: Counter[str] = Counter()
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> _Loads:
-        self._lock = locked(self.hub.root, f"load into {self.schema}")
-        self._lock.__enter__()
+        lock = self._held.enter_context(locked(self.job.hub.root, f"load into {self.job.schema}", self.job.to))
+        self._stage = self._held.enter_context(Stage(self.job.hub, lock))
         return self
 
     def __exit__(self, *error: object) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
-        self._lock.__exit__(None, None, None)
+        self._held.close()
 
     def submit(self, name: str) -> None:
         """Load what there is of a collection; its pull has ended."""
@@ -306,40 +237,30 @@ class _Loads:
             self._stored[name] = 0
             self._futures.append(self._thread.submit(self._load, name, False))
 
-    def finish(self) -> None:
-        """Wait for all that was submitted."""
+    def finish(self, verb: str) -> None:
+        """Wait for all that was submitted, and write the ledger."""
         for future in self._futures:
             future.result()
-
-    def record(self, options: Options, halves: Iterable[str], started: int, ended: int) -> None:
-        verb = "run" if len(tuple(halves)) == 2 else "load"
+        job = self.job
+        ended = int(job.clock.time() * 1_000_000)
+        run = {"run": job.summary.run, "verb": verb, "started_at": job.started, "ended_at": ended}
         rows = [
-            {
-                "run": self.summary.run,
-                "verb": verb,
-                "collection": name,
-                "status": outcome.status,
-                "started_at": started,
-                "ended_at": ended,
-            }
-            | outcome.book()
-            for name, outcome in self.summary.collections.items()
+            {**run, "collection": name, "status": outcome.status, **outcome.book()} for name, outcome in job.summary.collections.items()
         ]
         with contextlib.suppress(SyncerError):
             self._thread.submit(self.target.record, rows).result()
 
     def _load(self, name: str, last: bool) -> None:
-        outcome = self.summary.collections[name]
+        outcome = self.job.summary.collections[name]
         outcome.load = outcome.load or Receipt(0)
         try:
             if self._loader is None:
                 self._met_stranger()
-                self._loader = Loader(self.source, self.hub, self.identity.id, self.target, self.schema, self.now)
-            receipt, note = self._loader.load(name)
-            outcome.load = outcome.load.plus(receipt)
-            if note:
-                outcome.notes.append(note)
-            if last and receipt.read and receipt.read == receipt.rejected:
+                self._loader = Loader(self.job.source, self._stage, self.identity.id, self.target, self.job.schema, self.job.started)
+            for receipt, note in self._loader.load(name):
+                outcome.load = outcome.load.plus(receipt)
+                outcome.notes += [note] if note else []
+            if last and outcome.load.read and outcome.load.read == outcome.load.rejected:
                 outcome.fail("incomplete", "every record was rejected; see _syncer_rejects for why, and correct the key or `records`")
         except SyncerError as error:
             if last:  # what failed before is tried again by then
@@ -347,12 +268,12 @@ class _Loads:
         except Exception as error:
             outcome.fail("failed", _unexpected(error))
         if last:
-            self.observer.ended(name, outcome)
+            self.job.observer.ended(name, outcome)
 
     def _met_stranger(self) -> None:
         others = [hub for hub in self.target.hubs() if hub != self.identity.id]
         if others and self.identity.id not in self.target.hubs():
-            self.summary.notes.append(
+            self.job.summary.notes.append(
                 f"the warehouse was loaded from another hub ({', '.join(others)}) before, this one ({self.identity.id}) is new to it: "
                 "everything is loaded again, and outranks what is there"
             )

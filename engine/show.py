@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .outcome import Observer, Outcome, Summary
 from .pull import PullBook
-from .run import Observer, Outcome, Summary
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -53,6 +53,9 @@ class Lines(Observer):
     def planned(self, steps: Sequence[tuple[str, str]]) -> None:
         for name, reason in steps:
             self._say(f"{name}: {reason}")
+
+    def goes_on(self, name: str, why: str) -> None:
+        self._say(f"{name}: {why}")
 
     def waiting(self, seconds: float, why: str) -> None:
         if seconds >= 1:

@@ -7,10 +7,11 @@ temporary folder. Work is cut into pieces of some megabytes, so that memory does
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import attrgetter
@@ -23,6 +24,7 @@ from . import spec
 from .columns import Reject
 from .errors import HubError
 from .hub import Head, Hub
+from .hub.folder import make_folder
 from .hub.segment import run_of
 from .project import AT, ODD, Projection, key_projection, quoted, row_projection, text
 
@@ -83,21 +85,47 @@ class Staged:
 
 
 class Stage:
-    """A folder of temporary files and a locked DuckDB, for one load. Use it as a context manager."""
+    """A folder of temporary files in the hub, and a locked DuckDB. Use it as a context manager, under the lock `name`.
 
-    def __init__(self, hub: Hub) -> None:
+    What is staged is for one piece of `work`: its files are gone when that ends, or, after a crash, when the next stage of
+    this name opens.
+    """
+
+    def __init__(self, hub: Hub, name: str = "stage") -> None:
         self.hub = hub
-        self._folder = tempfile.TemporaryDirectory(prefix="syncer-")
-        self.folder = Path(self._folder.name)
+        self.folder = hub.root / "stage" / name
         self._made = 0
-        self._con = _locked_connection([hub.root.resolve() / "segments", self.folder])
+        self._con: DuckDBPyConnection | None = None
 
     def __enter__(self) -> Stage:
+        self._clear()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._con.close()
-        self._folder.cleanup()
+        if self._con is not None:
+            self._con.close()
+        self._clear()
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """While it goes on, what is staged stays."""
+        try:
+            yield
+        finally:
+            for file in self.folder.glob("*.*"):
+                file.unlink()
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _connection(self) -> DuckDBPyConnection:
+        if self._con is None:
+            try:
+                make_folder(self.folder)
+            except OSError as error:
+                raise HubError(f"hub {self.hub.root}: cannot be written ({error.strerror}); correct its permissions") from error
+            self._con = _locked_connection([self.hub.root.resolve() / "segments", self.folder.resolve()])
+        return self._con
 
     def rows(
         self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int], counted: bool, into: Staged
@@ -110,7 +138,7 @@ class Stage:
         """How many records have a readable key, and how many different keys there are."""
         keys = self._keys(name, collection, segments)
         listed = ", ".join(map(quoted, collection.key))
-        row = self._con.execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})").fetchone()
+        row = self._connection().execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})").fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
     def count_missing(self, name: str, collection: spec.Collection, held: Sequence[str], met: Sequence[str]) -> int:
@@ -118,7 +146,7 @@ class Stage:
         if not held:
             return 0
         had, has = self._keys(name, collection, held), self._keys(name, collection, met)
-        row = self._con.execute(f"SELECT count(*) FROM (FROM {had} EXCEPT FROM {has})").fetchone()
+        row = self._connection().execute(f"SELECT count(*) FROM (FROM {had} EXCEPT FROM {has})").fetchone()
         return int(row[0]) if row else 0
 
     def _keys(self, name: str, collection: spec.Collection, segments: Sequence[str]) -> str:
@@ -133,11 +161,11 @@ class Stage:
         """What a piece of work gives for each piece of the segments, in order. Several are at work at once."""
 
         def alone(heads: Sequence[Head], stem: Path) -> T:
-            with self._con.cursor() as con:
+            with self._connection().cursor() as con:
                 return work(_Piece(con, self.hub, stem, projection, name, heads))
 
         pieces = list(self._pieces(name, segments))
-        stems = [self.folder / f"{self._next():06}" for _ in pieces]
+        stems = [self.folder.resolve() / f"{self._next():06}" for _ in pieces]
         with ThreadPoolExecutor(WORKERS) as pool:
             yield from pool.map(alone, pieces, stems)
 
@@ -405,7 +433,7 @@ def _locked_connection(folders: Sequence[Path]) -> DuckDBPyConnection:
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET threads = 1")  # pieces are the threads: within one, DuckDB's own would only wait for each other
     con.execute(f"SET memory_limit = '{MEMORY}'")
-    con.execute(f"SET temp_directory = {text(str(folders[-1]))}")
+    con.execute(f"SET temp_directory = {text(str(folders[-1] / 'spill'))}")
     con.execute("SET preserve_insertion_order = true")
     listed = ", ".join(text(str(folder.resolve()) + "/") for folder in folders)
     con.execute(f"SET allowed_directories = [{listed}]")

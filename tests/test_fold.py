@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import reduce
 from typing import Any
 
 import msgspec
 import pytest
 
-from rest_syncer.engine.hub.fold import CollectionState, HubState, OpenChain, Pass, epoch, fold, fold_all
+from rest_syncer.engine.errors import HubError
+from rest_syncer.engine.hub.fold import CollectionState, HubState, OpenChain, Pass, epoch, fold
 from rest_syncer.engine.hub.segment import Ended, Head
 
 END = Ended("total_reached", "proven", gone=True)
@@ -21,7 +23,7 @@ def head(name: str, chain: str | None = None, purpose: Any = "full", ended: Ende
 
 
 def state_of(*heads: Head) -> CollectionState:
-    return fold_all(HubState(), heads).of("orders")
+    return reduce(fold, heads, CollectionState())
 
 
 def test_a_hub_without_segments_says_nothing() -> None:
@@ -40,7 +42,10 @@ def test_a_chain_goes_on_in_the_leg_of_another_run_and_its_pass_counts_from_wher
     begun = head("000001-01-000000", began=5, until=90)
     ended = head("000003-01-000001", "000001-01", began=5, until=90, ended=END)
     assert state_of(begun, ended) == CollectionState(
-        tips={"000001-01": 0, "000003-01": 1}, open={}, passes=(Pass(1, "000001-01", 5, "000003-01-000001", gone=True),), cursor=90
+        tips={"000001-01": 0, "000003-01": 1},
+        firsts={"000003-01": 1},
+        cursor=90,
+        passes=(Pass(1, "000001-01", 5, "000003-01-000001", gone=True),),
     )
 
 
@@ -103,11 +108,21 @@ def test_a_pass_that_is_met_twice_is_counted_once() -> None:
     assert state_of(again, again) == state_of(again)
 
 
-def test_each_collection_has_its_own_state() -> None:
-    mine = head("000001-01-000000", ended=END, until=10)
-    yours = replace(mine, collection="customers", until=20)
-    state = fold_all(HubState(4), [mine, yours])
-    assert (state.run, state.of("orders").cursor, state.of("customers").cursor) == (4, 10, 20)
+def test_the_names_of_all_that_is_in_it_follow_from_the_legs() -> None:
+    """A leg that goes on with a chain goes on with its numbers, too."""
+    heads = [
+        head("000001-01-000000"),
+        head("000001-01-000001"),
+        head("000002-01-000002", "000001-01"),
+        head("000002-01-000003", "000001-01"),
+    ]
+    assert list(state_of(*heads).names) == [one.name for one in heads]
+
+
+def test_what_cannot_be_folded_is_not_taken_for_what_was_known_before() -> None:
+    state = HubState(1, {"orders": state_of(head("000001-01-000000"))}, {"orders": "segment orders/000001-01-000001: is cut off"})
+    with pytest.raises(HubError, match="000001-01-000001: is cut off"):
+        state.of("orders")
 
 
 def test_a_stored_fold_goes_on_as_if_all_had_been_read() -> None:
@@ -121,11 +136,11 @@ def test_a_stored_fold_goes_on_as_if_all_had_been_read() -> None:
         head("000005-01-000001", "000004-01", until=40, ended=END),
         head("000005-02-000000", purpose="changed", since=40, until=50, ended=END),
     ]
-    whole = fold_all(HubState(), heads)
+    whole = state_of(*heads)
     for cut in range(len(heads) + 1):
-        stored = msgspec.json.decode(json.dumps(asdict(fold_all(HubState(), heads[:cut]))), type=HubState)
-        assert fold_all(stored, heads[cut:]) == whole
-    assert (whole.of("orders").cursor, [one.run for one in whole.of("orders").passes]) == (50, [1, 4])
+        stored = msgspec.json.decode(json.dumps(asdict(state_of(*heads[:cut]))), type=CollectionState)
+        assert reduce(fold, heads[cut:], stored) == whole
+    assert (whole.cursor, [one.run for one in whole.passes]) == (50, [1, 4])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ import pytest
 
 from rest_syncer.engine.account import locked
 from rest_syncer.engine.errors import HubError, UsageError
-from rest_syncer.engine.hub import Hub, HubState, Identity, Manifest
-from rest_syncer.engine.hub.fold import fold_all
+from rest_syncer.engine.hub import Hub, Identity, Manifest
+from rest_syncer.engine.hub.fold import CollectionState, fold
 from rest_syncer.engine.hub.folder import Folder
 from rest_syncer.engine.hub.segment import Ended, Head
 from tests.model import Api, Killed, carry_out, small_pieces
@@ -267,13 +268,12 @@ def test_a_plans_fold_and_later_heads_say_the_same_as_all_heads(tmp_path: Path) 
         if number in (1, 3, 4, 6):
             hub.begin({}, hub.state())
         hub.append(one, RECORDS, [])
-        found, everything = hub.state(), fold_all(HubState(), heads[: number + 1])
-        assert found.collections == everything.collections
+        assert hub.state().collections == {"orders": reduce(fold, heads[: number + 1], CollectionState())}
     hub.begin({}, hub.state())
     late = head("000005-01-000001", until=90, next={"url": "b"})
     hub.append(late, RECORDS, [])
-    assert hub.state().of("orders").passes == fold_all(HubState(), heads).of("orders").passes
-    assert hub.state().of("orders").tips == fold_all(HubState(), [*heads, late]).of("orders").tips
+    assert hub.state().of("orders").passes == reduce(fold, heads, CollectionState()).passes
+    assert hub.state().of("orders").tips == reduce(fold, [*heads, late], CollectionState()).tips
 
 
 def test_a_fold_reads_only_the_heads_after_the_last_plan(tmp_path: Path) -> None:

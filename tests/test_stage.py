@@ -618,10 +618,22 @@ def test_the_folder_is_gone_when_the_stage_is_closed(tmp_path: Path) -> None:
     assert not stage.folder.exists()
 
 
+def test_what_is_staged_is_gone_when_its_work_is_done_or_at_the_latest_with_the_next_stage_of_its_name(tmp_path: Path) -> None:
+    hub, staged = hub_with(tmp_path, {FIRST: [b'{"id":1}']}), Staged()
+    killed = Stage(hub, "load").__enter__()
+    with killed.work():
+        killed.rows("things", NUMBERED, [FIRST], lambda name: 0, True, Staged())
+    assert not list(killed.folder.glob("*.*"))
+    killed.rows("things", NUMBERED, [FIRST], lambda name: 0, True, staged)
+    assert all(Path(file).exists() for file in staged.files)
+    with Stage(hub, "load"):
+        assert not any(Path(file).exists() for file in staged.files)
+
+
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """The connection on which projections run."""
-    with Stage(hub_with(tmp_path_factory.mktemp("hub"), {})) as stage, stage._con.cursor() as con:
+    with Stage(hub_with(tmp_path_factory.mktemp("hub"), {})) as stage, stage._connection().cursor() as con:
         yield con
 
 

@@ -60,6 +60,8 @@ class DuckDB:
     def __init__(self, path: str, schema: str) -> None:
         self.path, self.schema = path, schema
         self._con: DuckDBPyConnection | None = None
+        self._known: dict[str, dict[str, str]] = {}
+        self._shaped: dict[str, Table] = {}
 
     def check(self) -> None:
         folder = Path(self.path).resolve().parent
@@ -78,6 +80,7 @@ class DuckDB:
         if self._con is not None:
             self._con.close()
             self._con = None
+        self._forget()
 
     def identity(self, hub: str) -> str:
         with self._transaction() as con:
@@ -143,6 +146,8 @@ class DuckDB:
 
     def _shape(self, con: DuckDBPyConnection, table: Table, hub: str) -> None:
         """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
+        if self._shaped.get(table.name) == table:
+            return
         name, there = self._name(table.name), self._columns(con, table.name)
         declared = {column.name: column.type for column in table.columns}
         if not there:
@@ -158,6 +163,8 @@ class DuckDB:
                     con.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
         self._comment(con, table)
+        self._known.pop(table.name, None)
+        self._shaped[table.name] = table
 
     def _may_retype(self, con: DuckDBPyConnection, table: Table, hub: str, column: str, difference: str) -> None:
         """Raises WarehouseError where the hub could not fill the column anew for every row."""
@@ -243,11 +250,13 @@ class DuckDB:
                     listed = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
                     con.execute(f"CREATE TABLE {self._name(table)} ({listed})")
                     con.execute(f"COMMENT ON TABLE {self._name(table)} IS {text(comment)}")
+                    self._known.pop(table)
             yield con
             con.execute("COMMIT")
         except BaseException as error:
             with contextlib.suppress(duckdb.Error):
                 con.execute("ROLLBACK")
+            self._forget()
             self._drop_temporary(con)
             if isinstance(error, duckdb.Error):
                 raise WarehouseError(f"warehouse {self.path}: the load was rolled back ({_cause(error)})") from error
@@ -274,12 +283,20 @@ class DuckDB:
         con.execute(f"INSERT INTO {self._name(table)} ({names}) SELECT {', '.join(listed)}", values)
 
     def _columns(self, con: DuckDBPyConnection, table: str) -> dict[str, str]:
-        rows = con.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
-            [_CATALOG, self.schema, table],
-        ).fetchall()
-        return {name: kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ") for name, kind in rows}
+        """A table's columns and their types; none where it is not there. No other process can change them while the file is open."""
+        if table not in self._known:
+            rows = con.execute(
+                "SELECT column_name, data_type FROM duckdb_columns() "
+                "WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
+                [_CATALOG, self.schema, table],
+            ).fetchall()
+            self._known[table] = {name: kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ") for name, kind in rows}
+        return self._known[table]
+
+    def _forget(self) -> None:
+        """What was known of the tables may have been rolled back."""
+        self._known.clear()
+        self._shaped.clear()
 
     def _name(self, table: str) -> str:
         return f"{_CATALOG}.{quoted(self.schema)}.{quoted(table)}"
@@ -313,14 +330,15 @@ class _Upsert:
         self.key = ", ".join(quoted(name) for name in table.key)
         self.same_key = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
         self.all = f"read_parquet([{', '.join(text(file) for file in batch.files)}])"
-        self.best = f"(SELECT * FROM {self.all} AS a ANTI JOIN losers AS l ON a._segment = l._segment)"
+        self.best = self.all
+        """The rows of which no other in the batch is a newer version."""
 
     def run(self) -> Receipt:
         book = dict.fromkeys(_BOOK, 0)
         book |= {name: getattr(self.batch, name) for name in ("read", "rejected", "rejected_values")}
         if self.batch.files:
             book |= self._find_losers()
-            if self.con.execute(f"SELECT 1 FROM {self.name} LIMIT 1").fetchone() is None:
+            if self._are_new():
                 self._insert(self.best, "NULL")
                 book["inserted"] = self._number(f"SELECT count(*) FROM {self.best} WHERE _syncer_counted")
             else:
@@ -331,19 +349,26 @@ class _Upsert:
         return Receipt(self.batch.load, **book)
 
     def _find_losers(self) -> dict[str, int]:
-        """The table `losers`: versions that another one of this batch outranks. Most batches have next to none."""
+        """The table `losers`: versions that another one of this batch outranks. Most batches have none."""
+        twice = f"SELECT {self.key} FROM {self.all} GROUP BY ALL HAVING count(*) > 1"
+        if self.con.execute(f"{twice} LIMIT 1").fetchone() is None:
+            return {}
         cursor = self.batch.table.cursor
         by_cursor = f"{quoted(cursor)} DESC NULLS LAST, " if cursor else ""
-        twice = f"SELECT {self.key} FROM {self.all} GROUP BY ALL HAVING count(*) > 1"
         self.con.execute(
             f"CREATE TEMP TABLE losers AS SELECT _segment, {self.key}, _syncer_counted, _syncer_beaten FROM ("
             f"SELECT *, row_number() OVER newest AS _syncer_place, first_value(_syncer_counted) OVER newest AS _syncer_beaten "
             f"FROM {self.all} AS b SEMI JOIN ({twice}) AS t ON {self.same_key} "
             f"WINDOW newest AS (PARTITION BY {self.key} ORDER BY {_newest(by_cursor)})) WHERE _syncer_place > 1"
         )
+        self.best = f"(SELECT * FROM {self.all} AS a ANTI JOIN losers AS l ON a._segment = l._segment)"
         beaten = "SELECT count(DISTINCT row({key})) FROM losers WHERE _syncer_counted AND NOT _syncer_beaten"
         stale = self._number(beaten.format(key=self.key))
         return {"stale": stale, "duplicates": self._number("SELECT count(*) FROM losers WHERE _syncer_counted") - stale}
+
+    def _are_new(self) -> bool:
+        """Whether the table has none of the batch's keys: then there is nothing to compare."""
+        return self.con.execute(f"SELECT 1 FROM {self.all} AS b SEMI JOIN {self.name} AS t ON {self.same_key} LIMIT 1").fetchone() is None
 
     def _merge(self) -> dict[str, int]:
         """The best versions against the rows that are there; how many counted ones got which verdict. Raises InDoubt."""

@@ -16,14 +16,15 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from ..errors import HubError, UsageError
-from .fold import CollectionState, HubState, fold_all
+from .fold import CollectionState, HubState, fold
 from .folder import Folder
 from .segment import Head, decode_head, decode_records, encode
 
@@ -99,20 +100,27 @@ class Hub:
     def state(self, *only: str) -> HubState:
         """The fold of everything in the hub, or of some collections: the last plan's, and the heads of all later segments."""
         plans = self._named("plans", r"\d{6,}\.json")
-        state = self._decoded(plans[-1], _Plan).fold if plans else HubState()
-        state = HubState(int(Path(plans[-1]).stem) if plans else 0, state.collections)
-        later = [
-            self.head(collection, name)
-            for collection in only or self._collections()
-            for name in self.segments(collection)
-            if not state.of(collection).has(name)
-        ]
-        return fold_all(state, sorted(later, key=lambda head: head.name))
+        known = self._decoded(plans[-1], _Plan).fold if plans else HubState()
+        collections, broken = dict(known.collections), dict[str, str]()
+        for name in only or {**known.collections, **dict.fromkeys(self._collections())}:
+            try:
+                collections[name] = self._folded(name, known.of(name))
+            except HubError as error:
+                broken[name] = str(error)
+        return HubState(int(Path(plans[-1]).stem) if plans else 0, collections, broken)
+
+    def _folded(self, collection: str, state: CollectionState) -> CollectionState:
+        """The state with all later segments in it. Raises HubError where one cannot be read, or is no longer there."""
+        there = self.segments(collection)
+        if gone := sorted(set(state.names).difference(there)):
+            more = f" (and {len(gone) - 1:,} more)" if len(gone) > 1 else ""
+            raise HubError(f"segment {collection}/{gone[0]}: is missing{more}; restore the file, or begin anew with another --hub")
+        return reduce(fold, (self.head(collection, name) for name in there if not state.has(name)), state)
 
     def begin(self, plan: Mapping[str, Any], state: HubState) -> int:
         """Put the next plan, and give its number: the run's. Two runs at once get two numbers."""
         run = state.run + 1
-        while not self.folder.put(f"plans/{run:06}.json", _encoded({**plan, "run": run, "fold": asdict(state)})):
+        while not self.folder.put(f"plans/{run:06}.json", _encoded({**plan, "run": run, "fold": asdict(replace(state, broken={}))})):
             run += 1
         return run
 

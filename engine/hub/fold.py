@@ -5,11 +5,12 @@ State is derived, never kept twice: each run's plan carries the fold of all befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .segment import Head, number_of, run_of
+from ..errors import HubError
+from .segment import Head, number_of, run_of, segment_name
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,19 @@ class CollectionState:
 
     tips: dict[str, int] = field(default_factory=dict)
     """For each leg, the number of its last segment."""
+    firsts: dict[str, int] = field(default_factory=dict)
+    """For each leg that goes on with another's chain, the number of its first segment; all others begin with 0."""
     open: dict[str, OpenChain] = field(default_factory=dict)
     """By purpose: the chain to go on with."""
     passes: tuple[Pass, ...] = ()
     cursor: int | None = None
     """The end of the unbroken run of closed windows: changes are asked for from here. A pass begins the run anew, so that it
     mends what a wrong clock did."""
+
+    @property
+    def names(self) -> Iterator[str]:
+        """All segments that are folded in."""
+        return (segment_name(leg, number) for leg, last in self.tips.items() for number in range(self.firsts.get(leg, 0), last + 1))
 
     def has(self, name: str) -> bool:
         return number_of(name) <= self.tips.get(name.rpartition("-")[0], -1)
@@ -62,13 +70,20 @@ class HubState:
     run: int = 0
     """The number of the last plan."""
     collections: dict[str, CollectionState] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    """Of collections that cannot be folded: why. What is in `collections` of them is what was known before."""
 
     def of(self, collection: str) -> CollectionState:
+        """Raises HubError where the collection cannot be folded."""
+        if collection in self.broken:
+            raise HubError(self.broken[collection])
         return self.collections.get(collection, CollectionState())
 
 
 def fold(state: CollectionState, head: Head) -> CollectionState:
     """The state with one more segment in it. Segments come in the order of their names."""
+    if head.leg not in state.tips and head.number:
+        state = replace(state, firsts={**state.firsts, head.leg: head.number})
     tips = {**state.tips, head.leg: max(head.number, state.tips.get(head.leg, -1))}
     if head.ended is None:
         chain = OpenChain(head.chain, head.name, head.began, head.since, head.until, head.route, head.next, head.state)
@@ -83,13 +98,6 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
     if head.since is not None and state.cursor is not None and head.since > state.cursor:
         return state
     return replace(state, cursor=_later(state.cursor, head.until))
-
-
-def fold_all(state: HubState, heads: Iterable[Head]) -> HubState:
-    collections = dict(state.collections)
-    for head in heads:
-        collections[head.collection] = fold(collections.get(head.collection, CollectionState()), head)
-    return replace(state, collections=collections)
 
 
 def epoch(name: str, starts: Iterable[int]) -> int:

@@ -30,7 +30,7 @@ class Folder:
         """
         target = self.root / name
         try:
-            _make_folder(target.parent)
+            make_folder(target.parent)
             handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -84,11 +84,11 @@ class Folder:
         return self.root.rglob(f"{_TEMPORARY}*")
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder and those around it, each durably: a file is only as safe as the folder entry that leads to it."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
+    make_folder(folder.parent)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     _sync_folder(folder.parent)

@@ -1,0 +1,82 @@
+"""What a run gives back: for each collection its two books, its status, and what a user has to know. Pure.
+
+`Observer` is told the same while it comes about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .destinations import Receipt
+from .pull import PullBook, Watcher
+
+
+@dataclass
+class Outcome:
+    """One collection's part in a run: its two books (None: that half did not run), and what went wrong."""
+
+    pull: PullBook | None = None
+    load: Receipt | None = None
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    status: str = "complete"
+
+    def fail(self, status: str, sentence: str) -> None:
+        self.errors.append(sentence)
+        self.status = "failed" if "failed" in (status, self.status) else status
+
+    def book(self) -> dict[str, Any]:
+        """The line of the ledger, in the ledger's words."""
+        pulled = asdict(self.pull) if self.pull else {}
+        loaded = asdict(self.load) if self.load else {}
+        first = ("requests", "pages", "bytes", "received", "api_total", "stop", "proof")
+        then = (
+            "read",
+            "inserted",
+            "updated",
+            "unchanged",
+            "duplicates",
+            "stale",
+            "filtered",
+            "rejected",
+            "rejected_values",
+            "deleted",
+        )
+        row = {name: pulled.get(name) for name in first} | {name: loaded.get(name) for name in then}
+        return {**row, "error": "\n".join(self.errors) or None}
+
+
+@dataclass
+class Summary:
+    """What a run did: its number in the hub (None for a load alone), and each collection's outcome."""
+
+    run: int | None
+    collections: dict[str, Outcome]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        found = {outcome.status for outcome in self.collections.values()}
+        return "failed" if "failed" in found else "incomplete" if "incomplete" in found else "complete"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "status": self.status,
+            "collections": {name: outcome.book() for name, outcome in self.collections.items()},
+        }
+
+
+class Observer(Watcher):
+    """What wants to see a run's progress; the methods may be called from two threads."""
+
+    def planned(self, steps: Sequence[tuple[str, str]]) -> None:
+        """The first step of each collection, and its reason."""
+
+    def waiting(self, seconds: float, why: str) -> None:
+        """A wait begins."""
+
+    def ended(self, name: str, outcome: Outcome) -> None:
+        """A half of a collection's work has ended."""
