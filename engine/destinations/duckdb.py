@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,7 @@ class DuckDB:
     def __init__(self, path: str, schema: str) -> None:
         self.path, self.schema = path, schema
         self._con: DuckDBPyConnection | None = None
-        self._known: dict[str, dict[str, str]] = {}
-        self._shaped: dict[str, Table] = {}
+        self._tables: dict[str, _Known] | None = None
 
     def check(self) -> None:
         folder = Path(self.path).resolve().parent
@@ -80,7 +79,7 @@ class DuckDB:
         if self._con is not None:
             self._con.close()
             self._con = None
-        self._forget()
+        self._tables = None
 
     def identity(self, hub: str) -> str:
         with self._transaction() as con:
@@ -93,13 +92,13 @@ class DuckDB:
 
     def hubs(self) -> Sequence[str]:
         con = self._connection()
-        if not self._columns(con, "_syncer_receipts"):
+        if not self._known(con, "_syncer_receipts").columns:
             return []
         return [row[0] for row in con.execute(f"SELECT DISTINCT hub FROM {self._name('_syncer_receipts')} ORDER BY 1").fetchall()]
 
     def seen(self, hub: str, table: Table) -> Seen:
         con = self._connection()
-        there = bool(self._columns(con, table.name))
+        there = bool(self._known(con, table.name).columns)
         strangers = there and self._has_strangers(con, table, hub)
         row = con.execute(
             f"SELECT load, properties FROM {self._name('_syncer_receipts')} WHERE hub = ? AND collection = ? ORDER BY load DESC LIMIT 1",
@@ -146,25 +145,25 @@ class DuckDB:
 
     def _shape(self, con: DuckDBPyConnection, table: Table, hub: str) -> None:
         """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
-        if self._shaped.get(table.name) == table:
-            return
-        name, there = self._name(table.name), self._columns(con, table.name)
+        name, there = self._name(table.name), self._known(con, table.name)
         declared = {column.name: column.type for column in table.columns}
-        if not there:
-            columns = ", ".join(f"{quoted(column)} {kind}" for column, kind in {**declared, **_ADDED}.items())
-            con.execute(f"CREATE TABLE {name} ({columns})")
+        if not there.columns:
+            self._create(con, table.name, {**declared, **_ADDED})
         else:
             for column, kind in declared.items():
-                there_as = {name.lower(): k for name, k in there.items()}
-                if column.lower() not in there_as:
-                    con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
-                elif there_as[column.lower()] != kind:
-                    self._may_retype(con, table, hub, column, f"{there_as[column.lower()]}, the spec says {kind}")
+                there_as = {name.lower(): k for name, k in there.columns.items()}.get(column.lower())
+                if there_as not in (None, kind):
+                    self._may_retype(con, table, hub, column, f"{there_as}, the spec says {kind}")
                     con.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
+                if there_as != kind:
                     con.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
-        self._comment(con, table)
-        self._known.pop(table.name, None)
-        self._shaped[table.name] = table
+                    self._tables = None
+        self._comment(con, table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
+
+    def _create(self, con: DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
+        listed = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
+        con.execute(f"CREATE TABLE {self._name(table)} ({listed})")
+        self._known(con, table).columns.update(columns)
 
     def _may_retype(self, con: DuckDBPyConnection, table: Table, hub: str, column: str, difference: str) -> None:
         """Raises WarehouseError where the hub could not fill the column anew for every row."""
@@ -177,28 +176,27 @@ class DuckDB:
 
     def _has_strangers(self, con: DuckDBPyConnection, table: Table, hub: str) -> bool:
         """Whether there are rows of another hub. Raises WarehouseError where the table is not syncer's at all."""
-        if missing := _ADDED.keys() - self._columns(con, table.name).keys():
+        if missing := _ADDED.keys() - self._known(con, table.name).columns.keys():
             place = f"warehouse {self.path}: {self.schema}.{table.name}"
             raise WarehouseError(f"{place} is not syncer's (it has no column {min(missing)}); name another --schema")
         stranger = f"SELECT 1 FROM {self._name(table.name)} WHERE NOT starts_with(_segment, ?) LIMIT 1"
         return con.execute(stranger, [hub + "/"]).fetchone() is not None
 
-    def _comment(self, con: DuckDBPyConnection, table: Table) -> None:
-        place = [_CATALOG, self.schema, table.name]
-        where = "WHERE database_name = ? AND schema_name = ? AND table_name = ?"
-        now = dict(con.execute(f"SELECT column_name, comment FROM duckdb_columns() {where}", place).fetchall())
-        wanted = {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS
-        for column, comment in wanted.items():
-            if column in now and now[column] != comment:
-                con.execute(f"COMMENT ON COLUMN {self._name(table.name)}.{quoted(column)} IS {_text_or_null(comment)}")
-        row = con.execute(f"SELECT comment FROM duckdb_tables() {where}", place).fetchone()
-        if row and row[0] != table.comment:
-            con.execute(f"COMMENT ON TABLE {self._name(table.name)} IS {_text_or_null(table.comment)}")
+    def _comment(self, con: DuckDBPyConnection, table: str, comment: str | None, columns: Mapping[str, str | None]) -> None:
+        """Say in the warehouse what the table and its columns are."""
+        name, known = self._name(table), self._known(con, table)
+        if known.comment != comment:
+            con.execute(f"COMMENT ON TABLE {name} IS {_text_or_null(comment)}")
+            known.comment = comment
+        wanted = {column: text for column, text in columns.items() if column in known.columns and known.comments.get(column) != text}
+        if wanted:
+            con.execute("; ".join(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {_text_or_null(text)}" for column, text in wanted.items()))
+            known.comments.update(wanted)
 
     def _kept(self, con: DuckDBPyConnection, table: Table) -> list[str]:
         """Columns that the spec no longer names: what they hold stays."""
         declared = {column.name.lower() for column in table.columns} | _ADDED.keys()
-        return [name for name in self._columns(con, table.name) if name.lower() not in declared]
+        return [name for name in self._known(con, table.name).columns if name.lower() not in declared]
 
     def _take_rejects(self, con: DuckDBPyConnection, batch: Batch) -> None:
         """Keep the rejects that explain today's rows: those of the very versions that rows show, and whole records once."""
@@ -246,17 +244,15 @@ class DuckDB:
             con.execute("BEGIN")
             con.execute(f"CREATE SCHEMA IF NOT EXISTS {_CATALOG}.{quoted(self.schema)}")
             for table, (comment, columns) in _OURS.items():
-                if not self._columns(con, table):
-                    listed = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
-                    con.execute(f"CREATE TABLE {self._name(table)} ({listed})")
-                    con.execute(f"COMMENT ON TABLE {self._name(table)} IS {text(comment)}")
-                    self._known.pop(table)
+                if not self._known(con, table).columns:
+                    self._create(con, table, columns)
+                    self._comment(con, table, comment, {})
             yield con
             con.execute("COMMIT")
         except BaseException as error:
             with contextlib.suppress(duckdb.Error):
                 con.execute("ROLLBACK")
-            self._forget()
+            self._tables = None  # what was known of them may have been rolled back
             self._drop_temporary(con)
             if isinstance(error, duckdb.Error):
                 raise WarehouseError(f"warehouse {self.path}: the load was rolled back ({_cause(error)})") from error
@@ -282,21 +278,21 @@ class DuckDB:
         names = ", ".join(quoted(name) for name in columns)
         con.execute(f"INSERT INTO {self._name(table)} ({names}) SELECT {', '.join(listed)}", values)
 
-    def _columns(self, con: DuckDBPyConnection, table: str) -> dict[str, str]:
-        """A table's columns and their types; none where it is not there. No other process can change them while the file is open."""
-        if table not in self._known:
-            rows = con.execute(
-                "SELECT column_name, data_type FROM duckdb_columns() "
-                "WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
-                [_CATALOG, self.schema, table],
-            ).fetchall()
-            self._known[table] = {name: kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ") for name, kind in rows}
-        return self._known[table]
-
-    def _forget(self) -> None:
-        """What was known of the tables may have been rolled back."""
-        self._known.clear()
-        self._shaped.clear()
+    def _known(self, con: DuckDBPyConnection, table: str) -> _Known:
+        """What is known of a table. It is looked up once: no other process can change the file while it is open."""
+        if self._tables is None:
+            self._tables = {}
+            where = "WHERE database_name = ? AND lower(schema_name) = lower(?)"
+            columns = f"SELECT table_name, column_name, data_type, comment FROM duckdb_columns() {where} ORDER BY column_index"
+            for name, column, kind, comment in con.execute(columns, [_CATALOG, self.schema]).fetchall():
+                known = self._tables.setdefault(name.lower(), _Known())
+                known.columns[column] = kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
+                known.comments[column] = comment
+            for name, comment in con.execute(
+                f"SELECT table_name, comment FROM duckdb_tables() {where}", [_CATALOG, self.schema]
+            ).fetchall():
+                self._tables[name.lower()].comment = comment
+        return self._tables.setdefault(table.lower(), _Known())
 
     def _name(self, table: str) -> str:
         return f"{_CATALOG}.{quoted(self.schema)}.{quoted(table)}"
@@ -315,6 +311,15 @@ class DuckDB:
                 self.close()
                 raise WarehouseError(f"warehouse {self.path}: cannot be opened ({_cause(error)}); {_way_out(error)}") from None
         return self._con
+
+
+@dataclass
+class _Known:
+    """What is known of a table: its columns' types and comments by name (none, where there is no such table), and its own comment."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    comments: dict[str, str | None] = field(default_factory=dict)
+    comment: str | None = None
 
 
 class _Upsert:
