@@ -23,7 +23,7 @@ types: $(READY)
 	MYPYPATH=$(VENV)/link $(BIN)/mypy
 
 tests: $(READY)
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 # The wheel as a stranger gets it: built, installed into an empty environment, and run there.
 wheel: $(READY)

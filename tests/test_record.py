@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rest_syncer.engine.fields import Path
@@ -232,7 +233,8 @@ beneath = st.dictionaries(names, numbers | odd_texts, max_size=3) | st.lists(num
 )
 def test_many_records_read_at_once_give_what_each_gives_alone(records: Any, path: Path, shape: dict[str, Any]) -> None:
     written = [json.dumps(record, **shape) for record in records]
-    assert texts_at(path)([text.encode("utf-8", "surrogatepass") for text in written]) == [raw_at(text, path) for text in written]
+    assume(not any(re.search("[\ud800-\udfff]", text) for text in written))  # no JSON, unless as an escape
+    assert texts_at(path)([text.encode() for text in written]) == [raw_at(text, path) for text in written]
 
 
 def test_a_record_that_is_no_json_is_not_read() -> None:
