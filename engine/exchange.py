@@ -42,10 +42,13 @@ class Request:
         return replace(self, params=tuple(pair for pair in self.params if pair[0] not in names))
 
     def moved(self, link: str) -> Request:
-        """The request that a link of this one's answer asks for: the link's own query, nothing of ours (RFC 3986, 5.2)."""
+        """The request that a link of this one's answer asks for: the link's own query, nothing of ours (RFC 3986, 5.2).
+
+        Raises ValueError for what is no URL, or not in UTF-8.
+        """
         parts = urlsplit(urljoin(self.full_url, link))
         bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
-        return replace(self, url=bare, params=tuple(parse_qsl(parts.query, keep_blank_values=True)))
+        return replace(self, url=bare, params=tuple(parse_qsl(parts.query, keep_blank_values=True, errors="strict")))
 
     @property
     def full_url(self) -> str:
@@ -79,10 +82,18 @@ class Listing:
     """A page read as a list: the exact bytes of each record, and all around them as Python values.
 
     `values(property)` gives a declared property of every record: a number where it is an integer or an instant (microseconds),
-    its text otherwise, None where there is none. `request` is as it was sent, but for credentials.
+    its text otherwise, None where there is none; `key` are the names that tell records apart. `request` is as it was sent, but
+    for credentials.
     """
 
     request: Request
     records: Sequence[bytes] = field(repr=False)
     envelope: Any = field(repr=False)
     values: Callable[[str], Sequence[int | str | None]] = field(repr=False, default=lambda name: ())
+    key: Sequence[str] = ()
+
+    def identity(self) -> bytes:
+        """Which records these are: by their keys, or by all that they are, where some have none."""
+        keys = [self.values(name) for name in self.key]
+        told = keys and all(value is not None for values in keys for value in values)
+        return repr(keys).encode() if told else b"\n".join(self.records)

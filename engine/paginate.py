@@ -101,7 +101,7 @@ class Number(Paginator):
             raise Incomplete(f"page {page} is empty, but the API declares {promised} and sent {seen} records")
         if not got:
             return End("empty_page")
-        mark = watch(state, b"".join(listing.records), f"page {page} repeats an earlier page; does the API know {self.param!r}?")
+        mark = watch(state, listing.identity(), f"page {page} repeats an earlier page; does the API know {self.param!r}?")
         following = {"page": page + 1, "seen": seen, **mark}
         return following, listing.request.with_params({self.param: str(page + 1)})
 
@@ -127,6 +127,8 @@ class NextLink(Paginator):
             if total is not None and seen < total:
                 raise Incomplete(f"no next link after {seen} of {total} records")
             if total is None and not state.get("mark") and not self._stands(listing):
+                if found := _next_like(listing.envelope):
+                    raise Incomplete(f"the answer has no next link at {self.link}, but it has one at {found}; correct `link`")
                 return End("no_link_ever", certain=False)
             return End("no_next_link")
         if not isinstance(link, str):
@@ -189,7 +191,7 @@ class KeySet(Paginator):
         last = keys[-1] if keys else None
         before = state.get("last") if not isinstance(last, int) or "last" not in state else int(state["last"])
         self._check(keys, before, on, param)
-        total, seen = self.total_of(listing), state.get("seen", 0)
+        total, seen, longest = self.total_of(listing), state.get("seen", 0), max(state.get("longest", 0), len(keys))
         if total is not None and len(keys) >= total:
             return End("total_reached")
         if not keys and total is not None and seen < total:
@@ -198,17 +200,17 @@ class KeySet(Paginator):
             return End("empty_page")
         if last == before:
             if tie or self.tie_breaker is None:
-                if len(keys) == 1 and (total is None or seen >= total):
-                    return End("nothing_beyond")
+                if len(keys) == 1 and (total is None or seen >= total):  # an API that gives one at a time would look the same
+                    return End("nothing_beyond", certain=total is not None or longest > 1)
                 raise Incomplete(
                     f"{len(keys)} records share one {on}, more than a page holds, so the next page cannot be asked for; "
                     "declare a `tie_breaker`, or ask for larger pages"
                 )
             sorting = {name: value.text for name, value in (self.tie_breaker.params or {}).items()}
-            return {"tied": True}, listing.request.with_params(sorting)
+            return {"tied": True, "longest": longest}, listing.request.with_params(sorting)
         written = times.write(last, self.format) if isinstance(last, int) and self.format and not tie else str(last)
         seen += sum(1 for key in keys if key != before)
-        return {**state, "last": str(last), "seen": seen}, listing.request.with_params({param: written})
+        return {**state, "last": str(last), "seen": seen, "longest": longest}, listing.request.with_params({param: written})
 
     def _check(self, keys: Sequence[Any], before: Any, on: str, param: str) -> None:
         """Raises Incomplete where the records are not in order, or not from the bound on."""
@@ -225,6 +227,17 @@ def _whole(path: Path, listing: Listing, what: str) -> int:
     if isinstance(value, bool) or not re.fullmatch("[0-9]+", str(value)):
         raise PageError(f"has no whole number at {path}, {what}")
     return int(value)
+
+
+def _next_like(envelope: Any, around: tuple[str, ...] = ()) -> Path | None:
+    """Where a document has what looks like the URL of a next page, by its name and its form."""
+    for name, value in envelope.items() if isinstance(envelope, dict) else ():
+        here = (*around, name)
+        if isinstance(value, str) and re.search("next", ".".join(here), re.IGNORECASE) and re.match(r"https?://|[/?]", value):
+            return Path(here)
+        if deeper := _next_like(value, here):
+            return deeper
+    return None
 
 
 def watch(state: State, seen: bytes, sentence: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A stable way of paging needs no more than its proven end. Any other may lose a row between two pages while every page looks
 right, so it is checked: against the API's total, against keys that came twice, against what the hub holds. Evidence of a slip
-means one more reading; what both readings lack is gone, and what is still short of the total is said to be incomplete.
+means one more reading; where that confirms the first, what both lack is gone, and what is still short of the total is said to
+be incomplete.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ class Reading:
     distinct: int
     first_total: int | None
     last_total: int | None
-    missing: int
+    missing: int = 0
     """Keys that the hub holds and this pass has not met."""
+    unreadable: int = 0
+    """Records whose key cannot be read: they count towards the total."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,27 @@ def snapshot(reason: str) -> Ended:
 
 def grade(reason: str, reading: Reading) -> Ended | ReadAgain:
     """The verdict on the first reading of a list whose pages can shift."""
-    total = reading.last_total
-    if total is not None and reading.distinct != total:
-        return ReadAgain(f"{reading.distinct:,} of {total:,} records came")
+    total, came = reading.last_total, reading.distinct + reading.unreadable
+    if total is not None and came != total:
+        return ReadAgain(f"{came:,} of {total:,} records came")
     if reading.keys > reading.distinct:
         return ReadAgain(f"{reading.keys - reading.distinct:,} records came twice")
     if reading.first_total != total:
         return ReadAgain("the total changed on the way")
     if reading.missing:
         return ReadAgain(f"{reading.missing:,} records that the hub holds did not come")
-    return Ended(reason, "checked" if total is not None else "open")
+    return Ended(reason, "checked" if total is not None else "open", whole=True)
 
 
 def grade_again(reason: str, second: Reading, both: int) -> Ended:
-    """The verdict on the second reading; `both` is how many distinct keys the two met together. Raises Incomplete."""
+    """The verdict on the second reading; `both` is how many distinct keys the two met together. Raises Incomplete.
+
+    It confirms the first where no key came twice, and it has as many as the total says, or, without a total, all that the
+    first had.
+    """
     total = second.last_total
-    if total is not None and both < total:
+    if total is not None and both + second.unreadable < total:
         raise Incomplete(f"read twice, {both:,} of {total:,} records came; page by a key that does not move, if the API can")
-    quiet = second.first_total == total == second.distinct == second.keys
-    return Ended(reason, "checked" if quiet else "open", gone=True)
+    told = both if total is None else total - second.unreadable
+    confirmed = second.keys == second.distinct == told
+    return Ended(reason, "checked", gone=True) if confirmed else Ended(reason, "open")

@@ -165,7 +165,8 @@ class _Chain:
             kind = page.headers.get("content-type", "no content type")
             note = f" ({kind}, {len(page.body):,} bytes)" if isinstance(error, NotJson) else ""
             raise PageError(f"{self._place(page)}: the answer {error}{note}; correct `records`, or the path") from None
-        return Listing(self.fetcher.settings.unmasked(page.request), records, envelope, lambda name: self.values.of(name, records))
+        request = self.fetcher.settings.unmasked(page.request)
+        return Listing(request, records, envelope, lambda name: self.values.of(name, records), self.collection.key)
 
     def _after(self, page: Page, listing: Listing) -> Any:
         try:
@@ -178,7 +179,7 @@ class _Chain:
         except PageError as error:
             raise PageError(f"{self._place(page)}: the answer {error}") from None
         except ValueError:
-            raise PageError(f"{self._place(page)}: the answer has a next link that is no URL") from None
+            raise PageError(f"{self._place(page)}: the answer has a next link that is no URL in UTF-8") from None
         if self.walked.pages == 0:
             self.walked.first_total = total
         self.walked.last_total = total
@@ -241,7 +242,8 @@ class _Chain:
         name, walked = self.step.collection, self.walked
         with self.stage.work():
             keys, distinct = self.stage.count_keys(name, self.collection, readings[walked.reading])
-            reading = Reading(walked.pages, keys, distinct, walked.first_total, walked.last_total, 0)
+            records = sum(head.records for head in heads if head.name in readings[walked.reading])
+            reading = Reading(walked.pages, keys, distinct, walked.first_total, walked.last_total, unreadable=records - keys)
             if walked.reading == 2:
                 _, both = self.stage.count_keys(name, self.collection, readings[1] + readings[2])
                 return grade_again(end.reason, reading, both)
@@ -257,8 +259,8 @@ class _Chain:
         return [head for head in (self.hub.head(self.step.collection, name) for name in names) if head.chain == self.step.chain]
 
     def _held(self, exclude: set[str]) -> list[str]:
-        """The segments whose keys were alive when the pass began: since the last pass that proved what was gone."""
-        last = max((one.run for one in self.base.passes if one.gone), default=0)
+        """The segments with all keys that were alive when the pass began: since the last pass that all of them came in."""
+        last = max((one.run for one in self.base.passes if one.gone or one.whole), default=0)
         names = self.hub.segments(self.step.collection)
         return [name for name in names if run_of(name) >= last and name not in exclude]
 

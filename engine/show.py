@@ -135,7 +135,7 @@ def remarks(summary: Summary) -> list[str]:
         if outcome.load and (outcome.load.rejected or outcome.load.rejected_values):
             lines.append(f"{name}: some values do not fit their types; see the table _syncer_rejects")
         if outcome.pull and outcome.pull.proof == "open":
-            lines.append(f"{name}: nothing to check the pages against (proof: open), so only what two readings lack is taken for gone")
+            lines.append(f"{name}: nothing to check the pages against (proof: open), so nothing is taken for deleted")
     return lines + summary.notes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rest_syncer.engine.exchange import Listing, Request
@@ -27,7 +28,7 @@ def walk(paginate: Paginator, answer: Callable[[Mapping[str, str]], Listing], mo
     state, request = paginate.first(Request(URL))
     for _ in range(most):
         page = answer(dict(request.params))
-        page = Listing(request, page.records, page.envelope, page.values)
+        page = replace(page, request=request)
         rows += [json.loads(record) for record in page.records]
         outcome = paginate.after(json.loads(json.dumps(state)), page)
         if isinstance(outcome, End):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -167,6 +169,23 @@ def test_an_api_that_does_not_know_the_page_parameter_is_found_out() -> None:
         walk(Number(), lambda params: listing(rows(1, 2)))
 
 
+def test_a_page_that_comes_again_is_known_by_its_keys_though_its_records_change() -> None:
+    calls = count()
+
+    def answer(params: Mapping[str, str]) -> Listing:
+        return replace(listing([{"id": 1, "seen": next(calls)}, {"id": 2}]), key=("id",))
+
+    with pytest.raises(Incomplete, match=r"^page 2 repeats an earlier page"):
+        walk(Number(), answer)
+
+
+def test_a_page_of_records_without_a_readable_key_is_known_by_all_that_they_are() -> None:
+    def answer(params: Mapping[str, str]) -> Listing:
+        return replace(listing([{"n": params["page"]}] if int(params["page"]) < 4 else []), key=("id",))
+
+    assert walk(Number(), answer) == ([{"n": "1"}, {"n": "2"}, {"n": "3"}], "empty_page")
+
+
 # next_link
 
 
@@ -253,6 +272,29 @@ def test_links_that_lead_in_a_circle_are_found_out(lead: int, length: int) -> No
         walk(NextLink(link=Path.parse("next")), answer, most=4 * (lead + length) + 4)
 
 
+@pytest.mark.parametrize(
+    ("envelope", "path"),
+    [
+        pytest.param({"next": "https://api.example.com/items?page=2"}, "next", id="url"),
+        pytest.param({"paging": {"next_page": "/items?page=2"}}, "paging.next_page", id="beneath"),
+        pytest.param({"links": {"next": {"uri": "?page=2"}}}, "links.next.uri", id="around"),
+    ],
+)
+def test_a_misspelt_link_is_found_out_where_the_answer_has_one_elsewhere(envelope: Any, path: str) -> None:
+    with pytest.raises(Incomplete, match=f"^the answer has no next link at nxt, but it has one at {path}; correct `link`$"):
+        NextLink(link=Path.parse("nxt")).after({"seen": 0}, listing([ROW], envelope))
+
+
+@pytest.mark.parametrize("envelope", [{}, {"next": None}, {"next_sync": "2016-11-22"}, {"self": "/items"}, {"next": 5}])
+def test_what_is_no_link_is_not_taken_for_one(envelope: Any) -> None:
+    assert NextLink(link=Path.parse("nxt")).after({"seen": 0}, listing([ROW], envelope)) == End("no_link_ever", certain=False)
+
+
+def test_a_link_that_is_not_in_utf_8_is_not_followed_altered() -> None:
+    with pytest.raises(ValueError):
+        NextLink(link=Path.parse("next")).after({"seen": 0}, listing([ROW], {"next": "?q=%FF"}))
+
+
 # watch
 
 
@@ -314,7 +356,7 @@ def test_an_instant_is_written_as_the_api_takes_it(format: str, expected: str) -
     [
         pytest.param(BY_ID, {}, listing([]), "empty_page", id="nothing-at-all"),
         pytest.param(BY_ID, {"last": "7"}, listing([]), "empty_page", id="nothing-beyond-a-deleted-bound"),
-        pytest.param(BY_ID, {"last": "7"}, listing(rows(7)), "nothing_beyond", id="the-bound-alone"),
+        pytest.param(BY_ID, {"last": "7", "longest": 2}, listing(rows(7)), "nothing_beyond", id="the-bound-alone"),
         pytest.param(
             KeySet(on="id", param="s", total=TOTAL), {"last": "7"}, listing(rows(7, 8), {"total": 2}), "total_reached", id="total"
         ),
@@ -328,6 +370,21 @@ def test_an_instant_is_written_as_the_api_takes_it(format: str, expected: str) -
 )
 def test_a_key_set_ends_for_this_reason(paginate: KeySet, state: dict[str, Any], page: Listing, reason: str) -> None:
     assert paginate.after(state, page) == End(reason)
+
+
+def test_an_api_that_gives_one_record_at_a_time_is_not_believed_to_have_no_more() -> None:
+    """Nor is one that has only one record: the two look the same, and what is not certain deletes nothing."""
+    outcome = BY_ID.after({}, listing(rows(7)))
+    assert isinstance(outcome, tuple)
+    assert BY_ID.after(outcome[0], listing(rows(7))) == End("nothing_beyond", certain=False)
+
+
+def test_an_api_that_gives_one_record_at_a_time_but_tells_how_many_there_are_is_incomplete() -> None:
+    counted = KeySet(on="id", param="since_id", total=TOTAL)
+    outcome = counted.after({}, listing(rows(7), {"total": 2}))
+    assert isinstance(outcome, tuple)
+    with pytest.raises(Incomplete):
+        counted.after(outcome[0], listing(rows(7), {"total": 2}))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ class Pass:
     ended: str
     """The segment that ended it."""
     gone: bool
+    """Whether what it lacks is gone from the API."""
+    whole: bool = False
+    """Whether it lacked nothing that the hub held."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
     open_chains = {purpose: chain for purpose, chain in state.open.items() if purpose != head.purpose or chain.chain > head.chain}
     state = replace(state, tips=tips, open=open_chains)
     if head.purpose == "full":
-        done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone)
+        done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone, head.ended.whole)
         known = any(one.chain == head.chain for one in state.passes)
         passes = state.passes if known else tuple(sorted((*state.passes, done), key=lambda one: one.chain))
         return replace(state, passes=passes, cursor=state.cursor if head.until is None else head.until)

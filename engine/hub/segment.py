@@ -40,6 +40,8 @@ class Ended:
     reason: str
     proof: Proof
     gone: bool = False
+    whole: bool = False
+    """Whether nothing that the hub held was lacking."""
 
 
 @dataclass(frozen=True, kw_only=True)
