@@ -158,13 +158,13 @@ def _options(
 
 
 def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Sequence[str], as_json: bool) -> None:
-    from .engine.parse import read_spec
-    from .engine.run import run as carry_out
-    from .engine.settings import given_settings
-    from .engine.show import progress, remarks, summary_lines
-
-    signal.signal(signal.SIGTERM, _as_interrupt)
     with _told(as_json):
+        signal.signal(signal.SIGTERM, _as_interrupt)
+        from .engine.parse import read_spec
+        from .engine.run import run as carry_out
+        from .engine.settings import given_settings
+        from .engine.show import progress, remarks, summary_lines
+
         source = read_spec(spec)
         settings = given_settings(source.spec, given or [])
         with progress() as observer:

@@ -7,6 +7,7 @@ what may pass is tried again.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Generator
@@ -16,7 +17,7 @@ import httpx
 
 from .auth import Auth
 from .budget import Allowance
-from .errors import FetchError, Refused
+from .errors import FetchError, Refused, UsageError
 from .exchange import Page, Request, origin
 from .settings import Settings
 from .spec import Api
@@ -28,6 +29,9 @@ _KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "retry-after")
 _MOST_REDIRECTS = 5
 _MOST_REFUSALS = 100
 """How often a request waits for a budget that others spend, before it counts as a failure."""
+
+_SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What httpx takes from the environment."""
 
 Waiting = Callable[[float, str], None]
 """Told before each wait: how many seconds, and why."""
@@ -69,7 +73,11 @@ class Fetcher:
         scheme = api.auth.chosen(settings.values)
         self._signature = _Signature(scheme, scheme.rendered(settings.values))
         timeout = httpx.Timeout(api.retry.timeout.seconds, connect=min(30.0, api.retry.timeout.seconds))
-        self._client = httpx.Client(timeout=timeout, transport=transport, headers={"User-Agent": "syncer"})
+        try:
+            self._client = httpx.Client(timeout=timeout, transport=transport, headers={"User-Agent": "syncer"})
+        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
+            variables = ", ".join(name for name in _SURROUNDINGS if name in os.environ or name.lower() in os.environ)
+            raise UsageError(f"no connection can be opened ({type(error).__name__}); correct {variables or 'the network set-up'}") from None
         self._allowances: list[Allowance] = [budget.opened(self.clock.monotonic()) for budget in api.budgets]
 
     def __enter__(self) -> Fetcher:
@@ -88,6 +96,9 @@ class Fetcher:
             started = self.clock.monotonic()
             try:
                 response = self._client.send(self._signed(request), auth=self._signature)
+            except httpx.LocalProtocolError:
+                what = "cannot be asked for: a header or a credential holds what HTTP cannot carry (a line break?); correct it"
+                raise FetchError(self._sentence(request, what)) from None
             except (httpx.TransportError, httpx.DecodingError) as error:
                 self._budget_spent({}, 0)
                 if attempt >= retry.attempts:

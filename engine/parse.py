@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cache
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -113,7 +114,10 @@ class _Document:
             what = "nested too deeply" if too_deep else str(error).partition("\n")[0]
             instead = "write it flatter" if too_deep else "save it as plain UTF-8 text"
             raise SpecError(self.file, [Problem(1, 1, "", f"is not YAML: {what}", instead)]) from None
-        return None if node is None else self._value(node, ())
+        try:
+            return None if node is None else self._value(node, ())
+        except RecursionError:
+            raise SpecError(self.file, [Problem(1, 1, "", "is nested too deeply, by its aliases", "write it flatter")]) from None
 
     def place(self, at: At) -> tuple[int, int]:
         """Where a part stands, or the nearest part around it that does."""
@@ -251,6 +255,9 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
             yield (*at, "cursor", "format"), f"{what}; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %Y-%m-%d"
         if collection.changed and not collection.can_ask_changes:
             yield (*at, "changed"), "changes cannot be asked for; give `cursor` a `param`, or leave `changed` out"
+        for place, word in enumerate(collection.key):
+            if word in collection.key[:place]:
+                yield (*at, "key", place), f"{word!r} is named twice; keep one of the two"
         yield from _page_contradictions(at, collection)
         yield from _clashes((*at, "properties"), list(collection.properties))
         for word, prop in collection.properties.items():
@@ -328,7 +335,14 @@ def _clashes(at: At, names: list[str]) -> Iterator[tuple[At, str]]:
 
 
 def _is_format(format: str) -> bool:
-    return "%" in format or format in ("iso", *times.UNITS)
+    """Whether instants can be written and read in it."""
+    if "%" not in format:
+        return format in ("iso", *times.UNITS)
+    try:
+        times.parse(times.write(0, format), format, UTC)
+    except (ValueError, re.error):
+        return False
+    return True
 
 
 def _is_zone(name: str) -> bool:

@@ -111,6 +111,8 @@ def _why_full(collection: Collection, state: CollectionState, run: Run) -> str |
     last = state.passes[-1].began if state.passes else None
     if every and (last is None or run.at - last >= every.seconds * times.SECOND):
         return f"a complete pass is due (every {every})"
+    if every and last is not None and last > run.at:
+        return "a complete pass is due, for the last one is in the future: a clock was wrong"
     return None
 
 

@@ -23,7 +23,7 @@ from .paginate import End
 from .plan import Run, Step, next_step
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot
 from .record import NoRecords, NotJson, cut
-from .spec import Collection, Purpose, Route, Spec
+from .spec import Collection, Purpose, Route, Spec, collection_fingerprint
 from .stage import Stage
 
 SEGMENT_BYTES = 8 * 2**20
@@ -211,6 +211,7 @@ class _Chain:
             since=self.step.since,
             until=self.until,
             route=self.route.fingerprint,
+            spec=collection_fingerprint(self.collection),
             pages=len(buffer.pages),
             requests=buffer.requests,
             bytes=buffer.bytes,

@@ -101,12 +101,12 @@ def run(
             target.check()
         if "pull" in halves:
             base = needed(source.spec, settings, job.collections)
+            fetcher = stack.enter_context(Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting))
             identity = _claim(job, settings, base)
             stack.enter_context(locked(hub.root, "pull"))
             hub.folder.sweep()
             loads = stack.enter_context(_Loads(job, identity, target)) if target is not None else None
-            with Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting) as fetcher:
-                _pull(job, fetcher, loads)
+            _pull(job, fetcher, loads)
             if loads is not None:
                 loads.finish("run")
         elif target is not None:

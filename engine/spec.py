@@ -186,5 +186,10 @@ def property_fingerprints(collection: Collection) -> dict[str, str]:
     return {**prints, KEY: _hash(collection.key), CURSOR: _hash(cursor)}
 
 
+def collection_fingerprint(collection: Collection) -> str:
+    """Changes with every word that a spec says of a collection."""
+    return _hash(repr(collection))
+
+
 def _hash(value: object) -> str:
     return sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]

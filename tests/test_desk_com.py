@@ -457,6 +457,30 @@ def test_a_refused_collection_fails_with_a_hint_and_the_others_complete(make: Ma
     assert ledger == [(result["companies"]["error"],)]
 
 
+@pytest.mark.parametrize(("harm", "planned"), [("missing", True), ("cut-off", False)])
+def test_a_segment_that_is_not_as_it_was_fails_its_collection_until_it_is_restored(make: Make, harm: str, planned: bool) -> None:
+    here = make()
+    here.project.run()
+    if planned:
+        here.project.run()
+    segment = min(here.project.hub.rglob("segments/customers/*.zst"))
+    data = segment.read_bytes()
+    segment.unlink()
+    if harm == "cut-off":
+        segment.write_bytes(data[:20])
+    here.desk.update("customers", count=1, set={"title": "Dr."})
+    here.desk.update("cases", count=1, set={"subject": "new"})
+    result = here.project.run()
+    assert (result.code, {name for name, error in result.each("error").items() if error}) == (1, {"customers"})
+    assert f"customers/{segment.name.partition('.')[0]}" in result["customers"]["error"]
+    others = {name: records for name, records in here.desk.dump().items() if name != "customers"}
+    assert differences(here.project.warehouse, others) == []
+    segment.unlink(missing_ok=True)
+    segment.write_bytes(data)
+    assert here.project.run().code == 0
+    assert differences(here.project.warehouse, here.desk.dump()) == []
+
+
 def test_a_hub_is_refused_to_another_origin_until_it_is_said_to_be_the_same(make: Make, tmp_path: Path) -> None:
     here = make()
     here.project.run("brands")

@@ -393,6 +393,16 @@ def test_a_table_that_is_not_ours_is_not_touched(shop: Shop) -> None:
     assert shop.ask("SELECT * FROM shop.orders") == [(1,)]
 
 
+def test_a_ledger_that_is_not_ours_is_not_touched(shop: Shop) -> None:
+    shop.target.close()
+    with duckdb.connect(":memory:") as con:
+        con.execute(f"ATTACH '{shop.file}' AS mine; CREATE SCHEMA mine.theirs; CREATE TABLE mine.theirs._syncer_receipts AS SELECT 1 AS id")
+    theirs = DuckDB(str(shop.file), "theirs")
+    for ask in (theirs.hubs, lambda: theirs.identity(HUB)):
+        with pytest.raises(WarehouseError, match=r"theirs\._syncer_receipts is not syncer's \(it has no column collection\)"):
+            ask()
+
+
 def test_descriptions_are_comments_and_follow_the_spec(shop: Shop) -> None:
     columns = "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'orders' ORDER BY column_index"
     tables = "SELECT comment FROM duckdb_tables() WHERE table_name = 'orders'"
@@ -587,7 +597,7 @@ def test_the_ledger_takes_what_a_run_says(shop: Shop) -> None:
 
 # What a file can do wrong.
 
-NO_DATABASE = "cannot be opened (it is no DuckDB database); correct it, or name another file with --to"
+NO_DATABASE = "cannot be opened (it is no DuckDB database); name another file with --to"
 
 HELD = """
 import duckdb, sys

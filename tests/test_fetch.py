@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import httpx
 import pytest
 
-from rest_syncer.engine.errors import FetchError, Refused
+from rest_syncer.engine.errors import FetchError, Refused, UsageError
 from rest_syncer.engine.exchange import Request
 from rest_syncer.engine.fetch import Clock, Fetcher
 from rest_syncer.engine.parse import parse_spec
@@ -194,3 +195,24 @@ def test_a_parameter_that_holds_a_secret_is_stored_by_name_and_sent_by_value() -
     assert masked == (("token", "{{ settings.password }}"), ("page", "2"))
     one.send(Request("https://api.example.com/v1/animals", masked))
     assert dict(seen[0].url.params) == {"token": SECRET, "page": "2"}
+
+
+def test_a_credential_that_http_cannot_carry_is_said_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        home = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        spec = parse_spec(f"""
+            {{syncer: 1, name: zoo, api: {{base_url: "{home}", auth: {{kind: bearer, token: "two\\nlines"}}}},
+             collections: {{animals: {{key: id, properties: {{id: integer}}}}}}}}""").spec
+        clock = Still()
+        own = Fetcher(spec.api, Settings({}, frozenset()), "Zoo", clock)
+        with own, pytest.raises(FetchError, match="a header or a credential holds what HTTP cannot carry") as caught:
+            own.send(Request(f"{home}/animals"))
+    assert (clock.slept, "lines" in str(caught.value)) == ([], False)
+
+
+def test_a_proxy_that_is_no_url_is_a_mistake_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "nowhere://proxy")
+    with pytest.raises(UsageError, match=r"^no connection can be opened \(\w+\); correct HTTPS_PROXY$"):
+        Fetcher(parse_spec(SPEC.replace("BUDGETS", "")).spec.api, Settings({"user": "u", "password": "p"}, frozenset()), "Zoo")

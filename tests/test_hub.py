@@ -413,6 +413,17 @@ def test_a_lock_is_refused_with_a_sentence_and_dies_with_its_process(tmp_path: P
         pass
 
 
+def test_loads_into_two_warehouses_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    with locked(tmp_path, "load into shop", "duckdb:a.duckdb") as one:
+        with locked(tmp_path, "load into shop", "duckdb:b.duckdb") as other:
+            assert one != other
+        with (
+            pytest.raises(HubError, match="another process is at a load into shop of it"),
+            locked(tmp_path, "load into shop", "duckdb:a.duckdb"),
+        ):
+            pass
+
+
 def test_a_second_pull_of_a_hub_is_refused_and_asks_nothing(tmp_path: Path) -> None:
     api = Api()
     carry_out(api, tmp_path, ("pull",))

@@ -192,6 +192,17 @@ def test_a_good_spec_is_read_with_the_place_of_each_part() -> None:
             id="unknown-format",
         ),
         pytest.param(
+            changed(("at: timestamp", "at: {type: timestamp, format: '%Y %Y'}")),
+            "s.yaml:12:29 collections.orders.properties.at.format: '%Y %Y' is no format; "
+            "write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %d.%m.%Y",
+            id="format-that-says-a-thing-twice",
+        ),
+        pytest.param(
+            changed(("key: id", "key: [id, at, id]")),
+            "s.yaml:9:19 collections.orders.key.2: 'id' is named twice; keep one of the two",
+            id="key-named-twice",
+        ),
+        pytest.param(
             changed(("at: timestamp", "at: {type: timestamp, timezone: Mars}")),
             "s.yaml:12:29 collections.orders.properties.at.timezone: 'Mars' is no time zone; write one like UTC or Europe/Berlin",
             id="no-zone",
@@ -415,6 +426,13 @@ def test_endless_nesting_is_one_mistake(deep: str) -> None:
 @pytest.mark.parametrize("depth", [50, 100, 200, 300, 350, 400, 450, 480])
 def test_any_nesting_is_a_mistake_of_the_spec(depth: int) -> None:
     assert mistakes(GOOD + "x: " + "{a: " * depth + "1" + "}" * depth)
+
+
+def test_aliases_that_nest_too_deeply_are_one_mistake() -> None:
+    text = "a0: &a0 {}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}}}\n" for n in range(1, 1000))
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "s.yaml")
+    assert str(caught.value) == "s.yaml:1:1: is nested too deeply, by its aliases; write it flatter"
 
 
 def test_aliases_that_multiply_are_one_mistake() -> None:

@@ -92,6 +92,12 @@ CHANGES = "changes since 2016-11-22T11:59:00Z"
         ),
         pytest.param(
             WEEKLY,
+            CollectionState(passes=(done(NOW + 1),), cursor=MINUTE_AGO),
+            new("full", "a complete pass is due, for the last one is in the future: a clock was wrong"),
+            id="pass-in-the-future",
+        ),
+        pytest.param(
+            WEEKLY,
             CollectionState(passes=(done(NOW - 7 * DAY + 1),), cursor=MINUTE_AGO),
             new("changed", CHANGES, MINUTE_AGO),
             id="pass-due-in-a-microsecond",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WarehouseError
+from ..hub.segment import PLACE
 from ..project import quoted, text
 from . import Batch, InDoubt, Receipt, Seen, Table
 
@@ -92,7 +93,7 @@ class DuckDB:
 
     def hubs(self) -> Sequence[str]:
         con = self._connection()
-        if not self._known(con, "_syncer_receipts").columns:
+        if not self._is_ours(con, "_syncer_receipts", _RECEIPTS):
             return []
         return [row[0] for row in con.execute(f"SELECT DISTINCT hub FROM {self._name('_syncer_receipts')} ORDER BY 1").fetchall()]
 
@@ -174,11 +175,17 @@ class DuckDB:
             place = f"warehouse {self.path}: {self.schema}.{table.name}.{column}"
             raise WarehouseError(f"{place} is {difference}, but {why}; drop the table, or name another --schema")
 
+    def _is_ours(self, con: DuckDBPyConnection, table: str, columns: Iterable[str]) -> bool:
+        """Whether a table is there. Raises WarehouseError where it is another one than syncer makes, with these columns."""
+        there = self._known(con, table).columns
+        if missing := there and set(columns).difference(there):
+            place = f"warehouse {self.path}: {self.schema}.{table}"
+            raise WarehouseError(f"{place} is not syncer's (it has no column {min(missing)}); name another --schema")
+        return bool(there)
+
     def _has_strangers(self, con: DuckDBPyConnection, table: Table, hub: str) -> bool:
         """Whether there are rows of another hub. Raises WarehouseError where the table is not syncer's at all."""
-        if missing := _ADDED.keys() - self._known(con, table.name).columns.keys():
-            place = f"warehouse {self.path}: {self.schema}.{table.name}"
-            raise WarehouseError(f"{place} is not syncer's (it has no column {min(missing)}); name another --schema")
+        self._is_ours(con, table.name, _ADDED)
         stranger = f"SELECT 1 FROM {self._name(table.name)} WHERE NOT starts_with(_segment, ?) LIMIT 1"
         return con.execute(stranger, [hub + "/"]).fetchone() is not None
 
@@ -244,7 +251,7 @@ class DuckDB:
             con.execute("BEGIN")
             con.execute(f"CREATE SCHEMA IF NOT EXISTS {_CATALOG}.{quoted(self.schema)}")
             for table, (comment, columns) in _OURS.items():
-                if not self._known(con, table).columns:
+                if not self._is_ours(con, table, columns):
                     self._create(con, table, columns)
                     self._comment(con, table, comment, {})
             yield con
@@ -255,7 +262,7 @@ class DuckDB:
             self._tables = None  # what was known of them may have been rolled back
             self._drop_temporary(con)
             if isinstance(error, duckdb.Error):
-                raise WarehouseError(f"warehouse {self.path}: the load was rolled back ({_cause(error)})") from error
+                raise WarehouseError(f"warehouse {self.path}: the load was rolled back ({_cause(error)}); {_way_out(error)}") from error
             raise
         self._drop_temporary(con)
 
@@ -409,7 +416,7 @@ class _Upsert:
         same values again. That matters only where the incoming version has a lower cursor.
         """
         mine = f"starts_with(t._segment, {text(self.batch.hub + '/')})"
-        place = [f"regexp_extract(t._segment, '/(\\d+)-(\\d+)-(\\d+)#(\\d+)$', {group})::BIGINT" for group in (1, 2, 3, 4)]
+        place = [f"regexp_extract(t._segment, {text(PLACE)}, {group})::BIGINT" for group in (1, 2, 3, 4)]
         starts = "[" + ", ".join(str(start) for start in self.batch.starts[-200:]) + "]::BIGINT[]"
         epoch = f"CASE WHEN {mine} THEN coalesce(list_max(list_filter({starts}, lambda s: s <= {place[0]})), 0) ELSE -1 END"
         t, b = (f"t.{quoted(cursor)}", f"b.{quoted(cursor)}") if cursor else ("NULL", "NULL")
@@ -451,19 +458,22 @@ def _text_or_null(value: str | None) -> str:
     return "NULL" if value is None else text(value)
 
 
+_CAUSES = {
+    "no space left": ("the disk is full", "free space, and run again"),
+    "out of memory": ("its memory ran out", "free memory, and run again"),
+    "permission denied": ("permission denied", "correct it, or name another file with --to"),
+    "read-only": ("permission denied", "correct it, or name another file with --to"),
+    "lock on file": ("another process has it open", "close that process (it is named by `lsof`), or name another file with --to"),
+    "not a valid duckdb": ("it is no DuckDB database", "name another file with --to"),
+    "version number": ("another version of DuckDB wrote it", "upgrade the package duckdb, or name another file with --to"),
+}
+
+
 def _cause(error: Exception) -> str:
-    """The first line of DuckDB's message without anything that may be data."""
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "lock" in first.lower():
-        return "another process has it open"
-    if "ermission denied" in first or "ead-only" in first:
-        return "permission denied"
-    if "not a valid DuckDB" in first:
-        return "it is no DuckDB database"
-    return type(error).__name__
+    """What went wrong, without anything that may be data."""
+    return next((cause for sign, (cause, _) in _CAUSES.items() if sign in str(error).lower()), type(error).__name__)
 
 
 def _way_out(error: Exception) -> str:
-    if "lock" in str(error).lower():
-        return "close that process (it is named by `lsof`), or name another file with --to"
-    return "correct it, or name another file with --to"
+    otherwise = "run again; if it stays, name another file with --to, and report it"
+    return next((way for sign, (_, way) in _CAUSES.items() if sign in str(error).lower()), otherwise)

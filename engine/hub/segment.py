@@ -62,6 +62,7 @@ class Head:
     route: str
     """Fingerprint of the way of reading: `next` is only used while it stays the same."""
     spec: str = ""
+    """Fingerprint of what the spec said of the collection."""
     pages: int = 0
     requests: int = 0
     bytes: int = 0
@@ -86,6 +87,10 @@ class Head:
     @property
     def number(self) -> int:
         return number_of(self.name)
+
+
+PLACE = r"/(\d+)-(\d+)-(\d+)#(\d+)$"
+"""How the place of a record ends, `hub/collection/segment#line`: its run, the leg's ordinal, the segment's number, the line (from 1)."""
 
 
 def segment_name(leg: str, number: int) -> str:
