@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from . import times
-from .columns import Property
 from .errors import Problem, SpecError, UsageError
 from .fields import Path
 from .kinds import did_you_mean
 from .paginate import KeySet, Paginator
+from .properties import Property
 from .schema import At, Broken, Notes, build, spec_schema
 from .spec import ADDED_COLUMNS, Collection, Setting, Spec
 

@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .columns import Property, String
+from .columns import String
 from .fields import Path
+from .properties import Property
 from .spec import Collection
 
 AT, ODD = "_syncer_at", "_syncer_odd"

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from .columns import Integer, Property, Reject, Timestamp
+from .columns import Integer, Reject, Timestamp
 from .errors import Incomplete, PageError
 from .exchange import Listing, Page, Request, origin
 from .fetch import Fetcher
@@ -22,6 +22,7 @@ from .hub.segment import Ended, Proof, run_of, segment_name
 from .paginate import End
 from .plan import Run, Step, next_step
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot
+from .properties import Property
 from .record import NoRecords, NotJson, cut
 from .spec import Collection, Purpose, Route, Spec, collection_fingerprint
 from .stage import Stage

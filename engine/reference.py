@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from . import columns
 from .auth import Auth
 from .budget import Budget
-from .columns import Property
 from .fields import Scalar
 from .kinds import Kind
 from .paginate import Paginator, TieBreaker
+from .properties import Property
 from .retry import Retry
 from .schema import docs_of, field_word
 from .spec import Api, Changed, Collection, Full, Setting, Spec

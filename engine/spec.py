@@ -14,10 +14,10 @@ from typing import Annotated, ClassVar, Literal
 
 from .auth import Auth, NoAuth
 from .budget import Budget
-from .columns import Property
 from .exchange import Request
 from .fields import Doc, Duration, Path, Scalar
 from .paginate import Paginator, Single
+from .properties import Property
 from .retry import Retry
 from .template import Template
 from .window import Cursor

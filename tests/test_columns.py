@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest_syncer.engine.columns import Property, Reject, TypeName
+from rest_syncer.engine.columns import Reject
 from rest_syncer.engine.fields import Path, Pattern
+from rest_syncer.engine.properties import Property, TypeName
 
 NOON = "1479816000000000"  # 2016-11-22T12:00:00Z
 

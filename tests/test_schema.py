@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from rest_syncer.engine.auth import Auth
-from rest_syncer.engine.columns import Property, TypeName
 from rest_syncer.engine.fields import Doc, Duration, Path, Text
 from rest_syncer.engine.kinds import Kind
 from rest_syncer.engine.paginate import KeySet, NextLink, Paginator, Single, TieBreaker
+from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.schema import Broken, Notes, build, docs_of, field_word, spec_schema
 from rest_syncer.engine.spec import Api, Collection, Spec
 from rest_syncer.engine.template import Template

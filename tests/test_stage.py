@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rest_syncer.engine import stage as stage_module
-from rest_syncer.engine.columns import ColumnType, List, Property, Reject, TypeName
+from rest_syncer.engine.columns import ColumnType, List, Reject
 from rest_syncer.engine.errors import HubError
 from rest_syncer.engine.fields import Path as JsonPath
 from rest_syncer.engine.fields import Pattern
 from rest_syncer.engine.hub import Head, Hub
 from rest_syncer.engine.hub.segment import encode
+from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.spec import Collection
 from rest_syncer.engine.stage import RejectedValue, Stage, Staged
 
