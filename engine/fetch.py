@@ -136,10 +136,9 @@ class Fetcher:
                 "its links are not followed to other hosts, where credentials and data would leak"
             )
         sent = self.settings.unmasked(request)
-        params = httpx.QueryParams(sent.params) if sent.params else None
         headers = {name: value.render(self.settings.values) for name, value in self.api.headers.items()} | dict(request.headers)
         try:
-            return self._client.build_request(sent.method, sent.url, params=params, headers=headers)
+            return self._client.build_request(sent.method, sent.full_url, headers=headers)
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(
                 self._sentence(request, f"cannot be asked for ({type(error).__name__}); correct the URL or the headers")
