@@ -151,9 +151,7 @@ def _options(
 ) -> Options:
     from .engine.run import Options
 
-    names = tuple(name.strip() for name in (select or "").split(",") if name.strip())
-    if select is not None and not names:
-        raise typer.BadParameter("names no collection", param_hint="--select")
+    names = () if select is None else tuple(name.strip() for name in select.split(",") if name.strip()) or ("",)
     return Options(hub, to, schema, names, full, same_account)
 
 

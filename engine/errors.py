@@ -67,7 +67,11 @@ class Refused(RunError):
 
 
 class FetchError(RunError):
-    """A request got no usable answer, after all its retries."""
+    """A request got no usable answer, after all its retries; `status` is the last answer's, if there was one."""
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class PageError(RunError):

@@ -91,6 +91,7 @@ class Listing:
     envelope: Any = field(repr=False)
     values: Callable[[str], Sequence[int | str | None]] = field(repr=False, default=lambda name: ())
     key: Sequence[str] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> bytes:
         """Which records these are: by their keys, or by all that they are, where some have none."""

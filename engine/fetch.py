@@ -25,7 +25,9 @@ from .spec import Api
 if TYPE_CHECKING:
     from types import TracebackType
 
-_KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "retry-after")
+_KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "link", "retry-after")
+_WHOLE = (200, 201, 203)
+"""The statuses of a whole answer: a part (206), a promise (202) or nothing (204) is no list."""
 _MOST_REDIRECTS = 5
 _MOST_REFUSALS = 100
 """How often a request waits for a budget that others spend, before it counts as a failure."""
@@ -107,10 +109,10 @@ class Fetcher:
                 continue
             status, headers = response.status_code, response.headers
             self._budget_spent(headers, status)
-            if response.is_success:
+            if status in _WHOLE:
                 kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
                 return Page(request, status, kept, response.content, sent, self.clock.monotonic() - started)
-            if response.is_redirect and redirects < _MOST_REDIRECTS:
+            if response.has_redirect_location and redirects < _MOST_REDIRECTS:
                 request, redirects, attempt = self._redirected(request, headers), redirects + 1, attempt - 1
                 continue
             if status in retry.statuses and attempt < retry.attempts:
@@ -177,9 +179,13 @@ class Fetcher:
             who = self._signature.scheme.who(self._signature.values)
             why = f"403: {who} may not read this; give that account a role that may, or leave the collection out with --select"
             return FetchError(self._sentence(request, why))
-        hints = {404: "; correct the path, or the base URL", 429: "; declare a smaller budget in `api.budgets`"}
+        hints = {
+            202: ": the answer is not ready; run again later", 204: ": nothing came, not even an empty list; correct the path",
+            206: ": only a part of the answer came; say how to ask for all", 404: "; correct the path, or the base URL",
+            429: "; declare a smaller budget in `api.budgets`",
+        }  # fmt: skip
         tries = f", tried {attempts} times" if attempts > 1 else ""
-        return FetchError(self._sentence(request, f"status {status}{tries}{hints.get(status, '')}"))
+        return FetchError(self._sentence(request, f"status {status}{tries}{hints.get(status, '')}"), status)
 
     def _sentence(self, request: Request, what: str) -> str:
         return f"{request.method} {self.shown(request)}: {what}"

@@ -52,12 +52,16 @@ class Duration(Scalar):
     seconds: float
     schema: ClassVar[Mapping[str, Any]] = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"}
 
+    longest: ClassVar[float] = 36_525 * 86_400
     _units: ClassVar[Mapping[str, float]] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
     @classmethod
     def parse(cls, text: Any) -> Duration:
         parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text)
-        return cls(sum(float(number) * cls._units[unit] for number, unit in parts))
+        seconds = sum(float(number) * cls._units[unit] for number, unit in parts)
+        if seconds > cls.longest:
+            raise ValueError(f"{text} is longer than 100 years; write a shorter time")
+        return cls(seconds)
 
     def __str__(self) -> str:
         for unit in ("d", "h", "m", "s"):

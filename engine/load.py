@@ -46,7 +46,7 @@ class Loader:
                     f"{name}: the key is another than that of the rows in {self.schema}.{name}; drop the table, "
                     "and it is filled anew from the hub, or name another --schema"
                 )
-            refill = seen.load > 0 and (not seen.there or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
+            refill = seen.load > 0 and (not seen.fits or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
             manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill)
             if manifest is None:
                 return

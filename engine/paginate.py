@@ -73,6 +73,8 @@ class Single(Paginator):
         total = self.total_of(listing)
         if total is not None and total > len(listing.records):
             raise Incomplete(f"one answer holds {len(listing.records)} of {total} records; say how its pages follow, in `paginate`")
+        if more := _more(listing):
+            raise Incomplete(f"one answer was expected, but it says at {more} that more follow; say how, in `paginate`")
         return End("one_answer")
 
 
@@ -126,10 +128,11 @@ class NextLink(Paginator):
             total = self.total_of(listing)
             if total is not None and seen < total:
                 raise Incomplete(f"no next link after {seen} of {total} records")
-            if total is None and not state.get("mark") and not self._stands(listing):
-                if found := _next_like(listing.envelope):
-                    raise Incomplete(f"the answer has no next link at {self.link}, but it has one at {found}; correct `link`")
-                return End("no_link_ever", certain=False)
+            if total is None and not self._stands(listing):
+                if more := _more(listing):
+                    raise Incomplete(f"the answer has no next link at {self.link}, but says at {more} that more follow; correct `link`")
+                if not state.get("mark"):
+                    return End("no_link_ever", certain=False)
             return End("no_next_link")
         if not isinstance(link, str):
             raise PageError(f"has something at {self.link} that is no URL; correct `link`")
@@ -149,7 +152,7 @@ class NextLink(Paginator):
 
     def _may_lack(self, listing: Listing) -> bool:
         """`_links.next.href` may be absent because `next` is null: then what is around `next` is there."""
-        return len(self.link.steps) > 2 and Path(self.link.steps[:-2]).of(listing.envelope) is not None
+        return len(self.link.steps) > 2 and isinstance(Path(self.link.steps[:-2]).of(listing.envelope), dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +195,8 @@ class KeySet(Paginator):
         before = state.get("last") if not isinstance(last, int) or "last" not in state else int(state["last"])
         self._check(keys, before, on, param)
         total, seen, longest = self.total_of(listing), state.get("seen", 0), max(state.get("longest", 0), len(keys))
+        whole = total is not None and total == state.get("total", total)  # not only of what comes from the bound on
+        known = min(sum(1 for key in keys if key == before), state.get("ties", 0))
         if total is not None and len(keys) >= total:
             return End("total_reached")
         if not keys and total is not None and seen < total:
@@ -199,6 +204,8 @@ class KeySet(Paginator):
         if not keys:
             return End("empty_page")
         if last == before:
+            if whole and total is not None and seen + len(keys) - known >= total:
+                return End("total_reached")
             if tie or self.tie_breaker is None:
                 if len(keys) == 1 and (total is None or seen >= total):  # an API that gives one at a time would look the same
                     return End("nothing_beyond", certain=total is not None or longest > 1)
@@ -207,10 +214,10 @@ class KeySet(Paginator):
                     "declare a `tie_breaker`, or ask for larger pages"
                 )
             sorting = {name: value.text for name, value in (self.tie_breaker.params or {}).items()}
-            return {"tied": True, "longest": longest}, listing.request.with_params(sorting)
+            return {"tied": True, "longest": longest, "total": total}, listing.request.with_params(sorting)
         written = times.write(last, self.format) if isinstance(last, int) and self.format and not tie else str(last)
-        seen += sum(1 for key in keys if key != before)
-        return {**state, "last": str(last), "seen": seen, "longest": longest}, listing.request.with_params({param: written})
+        count = {"seen": seen + len(keys) - known, "ties": sum(1 for key in keys if key == last), "longest": longest}
+        return {**state, "total": total, "last": str(last), **count}, listing.request.with_params({param: written})
 
     def _check(self, keys: Sequence[Any], before: Any, on: str, param: str) -> None:
         """Raises Incomplete where the records are not in order, or not from the bound on."""
@@ -229,13 +236,26 @@ def _whole(path: Path, listing: Listing, what: str) -> int:
     return int(value)
 
 
-def _next_like(envelope: Any, around: tuple[str, ...] = ()) -> Path | None:
-    """Where a document has what looks like the URL of a next page, by its name and its form."""
-    for name, value in envelope.items() if isinstance(envelope, dict) else ():
+def _more(listing: Listing) -> str | None:
+    """Where an answer says that more records follow, whatever the spec says: its place, or None."""
+    if re.search(r"rel=\"?next\b", listing.headers.get("link", "")):
+        return "the header Link"
+    found = _next_like(listing.envelope)
+    return None if found is None else Path(found).text
+
+
+def _next_like(value: Any, around: tuple[str, ...] = ()) -> tuple[str, ...] | None:
+    """Where a document has what looks like the URL of a next page, or a flag that there is one, by its name and its form."""
+    if isinstance(value, list):
+        related = [str(one.get("rel", one.get("relation"))) if isinstance(one, dict) else "" for one in value]
+        value = {str(place): {rel: one} for place, (rel, one) in enumerate(zip(related, value, strict=True))}
+    for name, inner in value.items() if isinstance(value, dict) else ():
         here = (*around, name)
-        if isinstance(value, str) and re.search("next", ".".join(here), re.IGNORECASE) and re.match(r"https?://|[/?]", value):
-            return Path(here)
-        if deeper := _next_like(value, here):
+        if isinstance(inner, str) and re.search("next", ".".join(here), re.IGNORECASE) and re.match(r"https?://|[/?]", inner):
+            return here
+        if inner is True and re.fullmatch("has_?(more|next)(_?page)?", name, re.IGNORECASE):
+            return here
+        if deeper := _next_like(inner, here):
             return deeper
     return None
 

@@ -244,7 +244,7 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
         at: At = ("collections", name)
         if not name.replace("_", "a").isalnum() or not name.isascii() or not name[0].isalpha():
             yield at, f"{name!r} cannot name a table; use letters, digits and underscores, a letter first"
-        if name.startswith("_syncer"):
+        if name.lower().startswith("_syncer"):
             yield at, "names that start with _syncer are the ledger's; choose another"
         yield from _unknown_properties(at, name, named[name], data.get("api"))
     yield from _clashes(("collections",), list(named))
@@ -294,7 +294,9 @@ def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, s
 
 def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tuple[At, str]]:
     kind = prop.type.text.removesuffix("[]")
-    if word.lower() in ADDED_COLUMNS or word.startswith(("_syncer", " ")) or not word:
+    if not word.strip() or not word.isprintable():
+        yield at, "a property needs a name that can be read and written; choose one, and say with `from` where its value stands"
+    elif word.lower() in ADDED_COLUMNS or word.lower().startswith("_syncer"):
         yield at, f"{word!r} is a column that syncer adds; choose another name, with `from: {word}`"
     if prop.format and kind not in ("timestamp", "date"):
         yield (*at, "format"), f"a {kind} has no format; leave it out, or declare a timestamp or date"

@@ -62,10 +62,12 @@ def next_step(
     routes: Mapping[Purpose, str],
     run: Run,
     begun: Sequence[Step],
+    scope: str = "",
 ) -> Step | None:
     """The next step of a run for a collection, after those it has already begun; None where nothing is left to do.
 
-    `routes` are the fingerprints of today's ways of reading: a chain that was begun another way is begun anew.
+    `routes` are the fingerprints of today's ways of reading: a chain that was begun another way is begun anew. `scope` is that
+    of the records that are asked for: where it was another at the last pass, there are some that were never asked for.
     """
     leg = leg_name(run.number, len(begun) + 1)
 
@@ -85,7 +87,7 @@ def next_step(
         open_pass = state.open.get("full")
         if open_pass and open_pass.route == routes["full"]:
             return resume("full", open_pass)
-        if why := _why_full(collection, state, run):
+        if why := _why_full(collection, state, run, scope):
             return begin("full", why + (", anew, for the spec asks another way now" if open_pass else ""))
     if not collection.can_ask_changes or any(step.is_new for step in passes):
         return None
@@ -99,14 +101,16 @@ def next_step(
     return begin("changed", f"changes since {times.show(since)}" if since is not None else "changes since the start", since)
 
 
-def _why_full(collection: Collection, state: CollectionState, run: Run) -> str | None:
+def _why_full(collection: Collection, state: CollectionState, run: Run, scope: str) -> str | None:
     has_start = collection.cursor is not None and collection.cursor.start is not None
     if not state.passes and not has_start:
         return "the first complete pass"
     if not collection.can_ask_changes:
         return "changes cannot be asked for"
     if state.cursor is None and not has_start:
-        return "the API does not tell its time, so changes cannot be asked for"
+        return "no pass has told since when changes are to be asked for"
+    if scope and state.passes and state.passes[-1].scope not in ("", scope):
+        return "the spec asks for other records now"
     every = collection.full.every
     last = state.passes[-1].began if state.passes else None
     if every and (last is None or run.at - last >= every.seconds * times.SECOND):

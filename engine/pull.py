@@ -6,14 +6,14 @@ error leaves here: what was received stays, and the next run goes on behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from .columns import Integer, Reject, Timestamp
-from .errors import Incomplete, PageError
+from .errors import FetchError, Incomplete, PageError
 from .exchange import Listing, Page, Request, origin
 from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub
@@ -24,11 +24,14 @@ from .plan import Run, Step, next_step
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot
 from .properties import Property
 from .record import NoRecords, NotJson, cut
-from .spec import Collection, Purpose, Route, Spec, collection_fingerprint
+from .spec import Collection, Purpose, Route, Spec, collection_fingerprint, scope
 from .stage import Stage
 
 SEGMENT_BYTES = 8 * 2**20
 SEGMENT_SECONDS = 5.0
+
+_GONE = (400, 404, 410, 422)
+"""What an API says to a page token that it has forgotten."""
 
 
 @dataclass
@@ -81,30 +84,38 @@ class Puller:
         return {purpose: replace(route, stored=self.fetcher.settings.masked(route.request)) for purpose, route in routes.items()}
 
     def first_step(self, name: str, state: CollectionState) -> Step | None:
-        prints = {purpose: route.fingerprint for purpose, route in self.routes(name).items()}
-        return next_step(name, self.spec.collections[name], state, prints, self.run, [])
+        routes = self.routes(name)
+        prints = {purpose: route.fingerprint for purpose, route in routes.items()}
+        return next_step(name, self.spec.collections[name], state, prints, self.run, [], scope(routes))
 
     def pull(self, name: str, state: CollectionState, book: PullBook) -> None:
         """Everything that is due for a collection. Raises RunError; the book holds what was received all the same."""
-        routes, begun = self.routes(name), list[Step]()
+        routes, begun, run = self.routes(name), list[Step](), self.run
         prints = {purpose: route.fingerprint for purpose, route in routes.items()}
-        while step := next_step(name, self.spec.collections[name], state, prints, self.run, begun):
+        while step := next_step(name, self.spec.collections[name], state, prints, run, begun, scope(routes)):
             if begun:
                 self.watcher.goes_on(name, step.reason)
             begun.append(step)
-            chain = _Chain(self, step, routes[step.purpose], state, book)
-            chain.walk()
-            state = chain.state
+            chain = _Chain(self, step, routes, state, book)
+            try:
+                chain.walk()
+            except FetchError as error:
+                if step.is_new or chain.has_read or error.status not in _GONE:
+                    raise
+                begun.pop()
+                run = replace(run, full=run.full or step.purpose == "full")
+                self.watcher.goes_on(name, f"begins anew, for the page to go on with is gone (status {error.status})")
+            state = chain.state if chain.has_read else state.without(step.purpose)
 
 
 class _Chain:
     """One step being carried out."""
 
-    def __init__(self, puller: Puller, step: Step, route: Route, state: CollectionState, book: PullBook) -> None:
+    def __init__(self, puller: Puller, step: Step, routes: Mapping[Purpose, Route], state: CollectionState, book: PullBook) -> None:
         self.hub, self.fetcher, self.stage, self.watcher, self.stored = (
             puller.hub, puller.fetcher, puller.stage, puller.watcher, puller.stored
         )  # fmt: skip
-        self.step, self.route, self.state, self.book = step, route, state, book
+        self.step, self.route, self.scope, self.state, self.book = step, routes[step.purpose], scope(routes), state, book
         self.base = state
         self.collection: Collection = puller.spec.collections[step.collection]
         self.until = step.until
@@ -113,6 +124,8 @@ class _Chain:
         self.name = step.first_name
         self.buffer = _Buffer(puller.fetcher.clock.monotonic())
         self.values = _Values(self.collection)
+        self.has_read = False
+        """Whether a page came."""
 
     def walk(self) -> None:
         """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
@@ -164,10 +177,12 @@ class _Chain:
             records, envelope = cut(page.body, self.route.records)
         except (NotJson, NoRecords) as error:
             kind = page.headers.get("content-type", "no content type")
-            note = f" ({kind}, {len(page.body):,} bytes)" if isinstance(error, NotJson) else ""
-            raise PageError(f"{self._place(page)}: the answer {error}{note}; correct `records`, or the path") from None
+            note, what = "", "`records`, or the path"
+            if isinstance(error, NotJson):
+                note, what = f" ({kind}, {len(page.body):,} bytes)", "the path, or ask for JSON in the header Accept"
+            raise PageError(f"{self._place(page)}: the answer {error}{note}; correct {what}") from None
         request = self.fetcher.settings.unmasked(page.request)
-        return Listing(request, records, envelope, lambda name: self.values.of(name, records), self.collection.key)
+        return Listing(request, records, envelope, lambda name: self.values.of(name, records), self.collection.key, page.headers)
 
     def _after(self, page: Page, listing: Listing) -> Any:
         try:
@@ -190,6 +205,7 @@ class _Chain:
         if self.step.is_new and self.walked.reading == 1 and self.walked.pages == 0 and self.collection.cursor:
             self.until = self.collection.cursor.window_end(page.headers, page.seconds, self.fetcher.clock.time())
         self.walked.pages += 1
+        self.has_read = True
         self.buffer.add(page, listing, self.fetcher)
         book = self.book
         book.requests += page.requests
@@ -212,6 +228,7 @@ class _Chain:
             since=self.step.since,
             until=self.until,
             route=self.route.fingerprint,
+            scope=self.scope,
             spec=collection_fingerprint(self.collection),
             pages=len(buffer.pages),
             requests=buffer.requests,
@@ -234,7 +251,9 @@ class _Chain:
         """What a chain's end proves; a list whose pages can shift is checked against its keys."""
         if not end.certain:
             return Ended(end.reason, "open")
-        if self.route.paginate.stable or (self.walked.pages == 1 and self.walked.reading == 1):
+        if self.walked.reading == 1 and not self.book.received and self._holds_records():
+            return ReadAgain("the list is empty, and the hub holds records of it")
+        if self.route.paginate.stable or self.walked.pages == 1:
             return snapshot(end.reason)
         self._close()
         heads = self._heads()
@@ -254,6 +273,10 @@ class _Chain:
                 missing = self.stage.count_missing(name, self.collection, held, readings[1])
                 reading = replace(reading, missing=missing)
         return grade(end.reason, reading)
+
+    def _holds_records(self) -> bool:
+        """Whether what was alive when a pass began was anything at all."""
+        return self.step.purpose == "full" and any(self.hub.head(self.step.collection, name).records for name in self._held(set()))
 
     def _heads(self) -> list[Head]:
         since = run_of(self.step.chain)
@@ -290,7 +313,7 @@ class _Buffer:
             {
                 "request": page.request.as_json(),
                 "status": page.status,
-                "headers": dict(page.headers),
+                "headers": {name: fetcher.settings.hide(value) for name, value in page.headers.items()},
                 "records": len(listing.records),
                 "envelope": fetcher.settings.hidden(listing.envelope),
             }

@@ -247,8 +247,10 @@ class _Loads:
         rows = [
             {**run, "collection": name, "status": outcome.status, **outcome.book()} for name, outcome in job.summary.collections.items()
         ]
-        with contextlib.suppress(SyncerError):
+        try:
             self._thread.submit(self.target.record, rows).result()
+        except SyncerError as error:
+            job.summary.notes.append(f"the ledger has no line of this run: {error}")
 
     def _load(self, name: str, last: bool) -> None:
         outcome = self.job.summary.collections[name]

@@ -12,7 +12,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path as File
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
@@ -25,8 +25,11 @@ from .template import MissingSetting
 
 HIDDEN = "***"
 
-_PLACEHOLDER = re.compile(r"\{\{ settings\.(\w+) \}\}|\{\{\{\{")
-"""A secret's name in a stored parameter; braces that were there before are doubled."""
+_PLACEHOLDER = re.compile(r"\{\{ settings\.(\w+)(?: \| (quoted|in_path|in_query))? \}\}|\{\{\{\{")
+"""A secret's name, and how it is spelled, in what is stored; braces that were there before are doubled."""
+
+_SPELL: Mapping[str, Callable[[str], str]] = {"": str, "quoted": partial(quote, safe=""), "in_path": quote, "in_query": quote_plus}
+"""How a URL may spell a secret: as it is, or quoted in one of these ways."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Settings:
         """The reverse of `mask`, for sending."""
 
         def filled(value: str) -> str:
-            return _PLACEHOLDER.sub(lambda match: self.values.get(match.group(1), "") if match.group(1) else "{{", value)
+            return _PLACEHOLDER.sub(lambda match: self._spelled_out(*match.groups()) if match.group(1) else "{{", value)
 
         return tuple((name, filled(value)) for name, value in params)
 
@@ -86,12 +89,36 @@ class Settings:
         return document
 
     def _masked(self, value: str) -> str:
-        secrets = {self.values[name]: name for name in self.secrets if self.values.get(name)}
-        telling = [secret for secret in secrets if secret == value or (len(secret) >= 6 and secret in value)]
-        if not telling:
-            return value.replace("{{", "{{{{")
-        parts = re.split("(" + "|".join(re.escape(secret) for secret in sorted(telling, key=len, reverse=True)) + ")", value)
-        return "".join(f"{{{{ settings.{secrets[part]} }}}}" if part in telling else part.replace("{{", "{{{{") for part in parts)
+        for name in self.secrets:
+            if value and value == self.values.get(name):
+                return f"{{{{ settings.{name} }}}}"
+        masked, end = "", 0
+        for found in self._telling.finditer(value) if self._telling else ():
+            name, _, spelling = str(found.lastgroup).rpartition("__")
+            form = f" | {spelling}" if spelling else ""
+            masked += value[end : found.start()].replace("{{", "{{{{") + f"{{{{ settings.{name}{form} }}}}"
+            end = found.end()
+        return masked + value[end:].replace("{{", "{{{{")
+
+    def _spelled_out(self, name: str, spelling: str | None) -> str:
+        value = self.values.get(name, "")
+        return _SPELL[spelling or ""](value)
+
+    @cached_property
+    def _telling(self) -> re.Pattern[str] | None:
+        """What finds a secret within a longer text, in a group named for it and its spelling; None where there is none to find.
+
+        Short ones are no secrets there: they would be found everywhere.
+        """
+        patterns: dict[str, str] = {}
+        for name in self.secrets:
+            secret = self.values.get(name, "")
+            for spelling, spell in _SPELL.items():
+                if len(secret) >= 6:
+                    either_case = re.sub("%([0-9A-F]{2})", lambda code: f"%(?i:{code.group(1)})", re.escape(spell(secret)))
+                    patterns.setdefault(either_case, f"{name}__{spelling}")
+        longest_first = sorted(patterns, key=len, reverse=True)
+        return re.compile("|".join(f"(?P<{patterns[one]}>{one})" for one in longest_first)) if patterns else None
 
     def _pairs(self) -> Iterable[str]:
         """What Basic auth would make of any setting and a secret."""
@@ -117,7 +144,7 @@ def given_settings(spec: Spec, flags: Iterable[str], directory: str = ".") -> Se
     for flag in flags:
         name, equals, value = flag.partition("=")
         if not equals:
-            mistakes.append(f"--set {name}: has no value; write --set {name}=VALUE")
+            mistakes.append(f"--set {re.split(r'[^A-Za-z0-9_]', name)[0]}: has no `=`; write --set NAME=VALUE")
         elif name not in spec.settings:
             mistakes.append(f"--set {name}: {spec.name} has no such setting; {did_you_mean(name, spec.settings)}")
         else:
@@ -243,7 +270,7 @@ def _dotenv(file: File) -> Mapping[str, str | None]:
 
 
 def _spellings(secret: str) -> set[str]:
-    in_urls = (quote(secret, safe=""), quote(secret), quote_plus(secret))
-    in_json = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    in_urls = {spell(secret) for spell in _SPELL.values()}
+    in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     in_base64 = b64encode(secret.encode()).decode()
-    return {spelling for spelling in (secret, *in_urls, *in_json, in_base64) if len(spelling) >= 3}
+    return {spelling for spelling in (*in_urls, *in_json, in_base64) if len(spelling) >= 3}

@@ -5,6 +5,7 @@ On a terminal a line a collection that moves; elsewhere a plain line for each th
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -131,7 +132,8 @@ def remarks(summary: Summary) -> list[str]:
     """What went wrong, and what a user should know, a sentence each."""
     lines = []
     for name, outcome in summary.collections.items():
-        lines += [f"{name}: {sentence}" for sentence in [*outcome.errors, *outcome.notes]]
+        told = [*outcome.errors, *outcome.notes]
+        lines += [sentence if re.match(rf"{name}[:,]", sentence) else f"{name}: {sentence}" for sentence in told]
         if outcome.load and (outcome.load.rejected or outcome.load.rejected_values):
             lines.append(f"{name}: some values do not fit their types; see the table _syncer_rejects")
         if outcome.pull and outcome.pull.proof == "open":

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from .auth import Auth, NoAuth
 from .budget import Budget
@@ -133,8 +133,12 @@ class Route:
     @property
     def fingerprint(self) -> str:
         """Changes when a stored next request of this way must not be used any more."""
-        asked = (self.stored or self.request).as_json()
-        return _hash([asked, self.headers, self.records and self.records.text, repr(self.paginate)])
+        return _hash([self.asked, self.headers, repr(self.paginate)])
+
+    @property
+    def asked(self) -> list[Any]:
+        """Which records are asked for, whatever the pages."""
+        return [(self.stored or self.request).as_json(), self.records and self.records.text]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,9 +185,14 @@ KEY, CURSOR = " key", " cursor"
 def property_fingerprints(collection: Collection) -> dict[str, str]:
     """Fingerprints of each property, and of what tells records and their versions apart: a load fills what has changed."""
     properties = collection.properties.items()
-    prints = {name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match)]) for name, prop in properties}
+    prints = {name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match), prop.required]) for name, prop in properties}
     cursor = collection.cursor.property if collection.cursor else None
     return {**prints, KEY: _hash(collection.key), CURSOR: _hash(cursor)}
+
+
+def scope(routes: Mapping[Purpose, Route]) -> str:
+    """Changes when other records are asked for than before: then what was never asked for is missing."""
+    return _hash({purpose: route.asked for purpose, route in routes.items()})
 
 
 def collection_fingerprint(collection: Collection) -> str:

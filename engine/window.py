@@ -42,4 +42,4 @@ class Cursor:
         date = times.http_date(headers.get("date"))
         if date is None or (epoch is not None and date > (epoch + 86_400) * times.SECOND):
             return None
-        return times.floor(date - int((seconds + self.lag.seconds) * times.SECOND), self.format)
+        return times.floor(max(date - int((seconds + self.lag.seconds) * times.SECOND), times.FIRST), self.format)

@@ -139,7 +139,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 def test_a_batch_is_committed_with_its_receipt(shop: Shop) -> None:
     assert shop.target.seen(HUB, ORDERS) == Seen(load=0, prints={}, there=False)
     assert shop.load(v(1), v(2)) == Receipt(1, read=2, inserted=2)
-    assert shop.target.seen(HUB, ORDERS) == Seen(load=1, prints={"id": "p"}, there=True)
+    assert shop.target.seen(HUB, ORDERS) == Seen(load=1, prints={"id": "p"}, there=True, fits=True)
     assert shop.orders() == [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
 
 
@@ -570,6 +570,33 @@ def test_a_whole_record_is_kept_once_however_often_it_came(shop: Shop) -> None:
     shop.load(rejects=[reject(2, "id", True, raw='"?"')], complete=True)
     shop.load(v(1, run=3), rejects=[reject(5, "id", True, run=3, raw='"?"')], rejected=1)
     assert shop.ask(REJECTS) == [("id", '"?"', True, f"{HUB}/orders/000003-01-000000#5")]
+
+
+def test_each_record_without_a_key_is_told_until_a_pass_has_read_them_again(shop: Shop) -> None:
+    shop.load(v(1), rejects=[reject(line, "id", True, raw="null") for line in (2, 9, 10)], rejected=3)
+    assert [place for *_, place in shop.ask(REJECTS)] == [f"{HUB}/orders/000001-01-000000#{line}" for line in (10, 2, 9)]
+    shop.load(v(1, run=3), rejects=[reject(5, "id", True, run=3, raw="null")], rejected=1, starts=(1, 3), complete=True)
+    assert shop.ask(REJECTS) == [("id", "null", True, f"{HUB}/orders/000003-01-000000#5")]
+
+
+def test_the_reject_of_a_row_is_of_the_version_that_was_sent_last(shop: Shop) -> None:
+    """Both values are NULL in the table; but not the same one came."""
+    shop.load(v(1, None), v(2), rejects=[reject(1, raw='"abc"')], rejected_values=1)
+    again = shop.load(v(1, None, run=2), v(2, run=2), rejects=[reject(1, run=2, raw='"abc"')], rejected_values=1)
+    assert (again.unchanged, shop.ask(REJECTS)) == (2, [("sum", '"abc"', False, f"{HUB}/orders/000001-01-000000#1")])
+    other = shop.load(v(1, None, run=3), v(2, run=3), rejects=[reject(1, run=3, raw='"xyz"')], rejected_values=1)
+    assert (other.updated, shop.ask(REJECTS)) == (1, [("sum", '"xyz"', False, f"{HUB}/orders/000003-01-000000#1")])
+    mended = shop.load(v(1, None, run=4), v(2, run=4))
+    assert (mended.updated, mended.unchanged, shop.ask(REJECTS)) == (1, 1, [])
+
+
+def test_a_table_without_some_declared_column_does_not_fit(shop: Shop) -> None:
+    shop.load(v(1))
+    assert shop.target.seen(HUB, ORDERS).fits
+    shop.target.close()
+    with duckdb.connect(":memory:") as con:
+        con.execute(f"ATTACH '{shop.file}' AS mine; ALTER TABLE mine.shop.orders DROP COLUMN sum")
+    assert not shop.target.seen(HUB, ORDERS).fits
 
 
 def test_what_was_all_read_again_leaves_no_older_reject(shop: Shop) -> None:

@@ -281,7 +281,7 @@ def test_links_that_lead_in_a_circle_are_found_out(lead: int, length: int) -> No
     ],
 )
 def test_a_misspelt_link_is_found_out_where_the_answer_has_one_elsewhere(envelope: Any, path: str) -> None:
-    with pytest.raises(Incomplete, match=f"^the answer has no next link at nxt, but it has one at {path}; correct `link`$"):
+    with pytest.raises(Incomplete, match=f"^the answer has no next link at nxt, but says at {path} that more follow; correct `link`$"):
         NextLink(link=Path.parse("nxt")).after({"seen": 0}, listing([ROW], envelope))
 
 
@@ -370,6 +370,21 @@ def test_an_instant_is_written_as_the_api_takes_it(format: str, expected: str) -
 )
 def test_a_key_set_ends_for_this_reason(paginate: KeySet, state: dict[str, Any], page: Listing, reason: str) -> None:
     assert paginate.after(state, page) == End(reason)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 24, 25, 26])
+@pytest.mark.parametrize("group", [1, 2, 3, 4])
+@pytest.mark.parametrize("remaining", [True, False], ids=["total-of-the-rest", "total-of-all"])
+def test_ties_are_read_once_whatever_the_total_counts(count: int, group: int, remaining: bool) -> None:
+    """Pages of five, groups of up to four that share a value: each page begins with the group that the last one ended in."""
+    everything = [{"id": one, "t": one // group} for one in range(count)]
+
+    def answer(params: Mapping[str, str]) -> Listing:
+        rest = [row for row in everything if row["t"] >= int(params.get("since", "0"))]
+        return listing(rest[:5], {"total": len(rest) if remaining else count})
+
+    found, reason = walk(KeySet(on="t", param="since", total=TOTAL), answer)
+    assert ({row["id"] for row in found}, reason) == ({row["id"] for row in everything}, "total_reached")
 
 
 def test_an_api_that_gives_one_record_at_a_time_is_not_believed_to_have_no_more() -> None:

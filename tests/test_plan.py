@@ -79,7 +79,7 @@ CHANGES = "changes since 2016-11-22T11:59:00Z"
         pytest.param(
             ASKABLE,
             passed(None),
-            new("full", "the API does not tell its time, so changes cannot be asked for"),
+            new("full", "no pass has told since when changes are to be asked for"),
             id="api-without-a-clock",
         ),
         pytest.param(STARTED, passed(None), new("changed", "changes since the start"), id="api-without-a-clock-but-a-start"),

@@ -122,7 +122,8 @@ def test_defaults_are_filled_in_from_what_is_given_and_left_out_where_that_is_mi
         pytest.param("password=S3CRET", "setting password (from --set): *** does not have the form [a-z0-9]{8,}", id="secret"),
         pytest.param("sight=acme", "--set sight: shop has no such setting; did you mean 'site'?", id="unknown"),
         pytest.param("passwrd=hunter2", "--set passwrd: shop has no such setting; did you mean 'password'?", id="misspelt-secret"),
-        pytest.param("site", "--set site: has no value; write --set site=VALUE", id="no-value"),
+        pytest.param("site", "--set site: has no `=`; write --set NAME=VALUE", id="no-value"),
+        pytest.param("site:s3cr3t", "--set site: has no `=`; write --set NAME=VALUE", id="no-equals-and-perhaps-a-secret"),
     ],
 )
 def test_a_wrong_value_is_told_and_a_secret_one_is_not_shown(flag: str, line: str) -> None:

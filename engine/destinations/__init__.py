@@ -103,6 +103,8 @@ class Seen:
     """The properties' fingerprints at that load."""
     there: bool = False
     """Whether the table is there; a table that was dropped is filled again from the hub."""
+    fits: bool = False
+    """Whether it has the declared columns, each of its type; what it has not is filled from the hub."""
     strangers: bool = False
     """Whether it has rows of another hub."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -65,16 +66,15 @@ class DuckDB:
 
     def check(self) -> None:
         folder = Path(self.path).resolve().parent
-        existed = Path(self.path).exists()
         if not folder.is_dir():
             raise WarehouseError(f"warehouse {self.path}: there is no folder {folder}; make it, or name another file with --to")
         if Path(self.path).is_dir():
             raise WarehouseError(f"warehouse {self.path}: is a folder; name a file in it")
-        self._connection()
-        self.close()
-        if not existed:
-            with contextlib.suppress(OSError):
-                Path(self.path).unlink()
+        if Path(self.path).exists():
+            self._connection()
+            self.close()
+        elif not os.access(folder, os.W_OK, effective_ids=True):
+            raise WarehouseError(f"warehouse {self.path}: cannot be opened (permission denied); correct it, or name another file with --to")
 
     def close(self) -> None:
         if self._con is not None:
@@ -84,12 +84,15 @@ class DuckDB:
 
     def identity(self, hub: str) -> str:
         with self._transaction() as con:
-            row = con.execute(f"SELECT any_value(warehouse) FROM {self._name('_syncer_receipts')}").fetchone()
-            known = str(row[0]) if row and row[0] else secrets.token_hex(4)
+            known = self._own_id(con) or secrets.token_hex(4)
             met = con.execute(f"SELECT 1 FROM {self._name('_syncer_receipts')} WHERE hub = ? AND load = 0", [hub]).fetchone()
             if met is None:
                 self._insert(con, "_syncer_receipts", [{"hub": hub, "warehouse": known, "collection": "", "load": 0}])
         return known
+
+    def _own_id(self, con: DuckDBPyConnection) -> str | None:
+        row = con.execute(f"SELECT any_value(warehouse) FROM {self._name('_syncer_receipts')}").fetchone()
+        return str(row[0]) if row and row[0] else None
 
     def hubs(self) -> Sequence[str]:
         con = self._connection()
@@ -99,13 +102,15 @@ class DuckDB:
 
     def seen(self, hub: str, table: Table) -> Seen:
         con = self._connection()
-        there = bool(self._known(con, table.name).columns)
-        strangers = there and self._has_strangers(con, table, hub)
+        columns = {name.lower(): kind for name, kind in self._known(con, table.name).columns.items()}
+        fits = all(columns.get(column.name.lower()) == column.type for column in table.columns)
+        strangers = bool(columns) and self._has_strangers(con, table, hub)
         row = con.execute(
             f"SELECT load, properties FROM {self._name('_syncer_receipts')} WHERE hub = ? AND collection = ? ORDER BY load DESC LIMIT 1",
             [hub, table.name],
         ).fetchone()
-        return Seen(int(row[0]), json.loads(row[1] or "{}"), there, strangers) if row else Seen(0, {}, there, strangers)
+        load, prints = (int(row[0]), json.loads(row[1] or "{}")) if row else (0, {})
+        return Seen(load, prints, bool(columns), fits, strangers)
 
     def commit(self, batch: Batch) -> Receipt:
         with self._transaction() as con:
@@ -113,17 +118,16 @@ class DuckDB:
             if done:
                 return done
             self._shape(con, batch.table, batch.hub)
-            receipt = _Upsert(con, batch, self._name(batch.table.name), self._kept(con, batch.table)).run()
-            self._take_rejects(con, batch)
+            self._add_rejects(con, batch)
+            receipt = _Upsert(con, batch, self._name(batch.table.name), self._kept(con, batch.table), self._refused(con, batch)).run()
+            self._prune_rejects(con, batch)
             row = {
                 "hub": batch.hub,
                 "collection": batch.table.name,
                 "committed_at": batch.synced_at,
                 "properties": json.dumps(batch.prints),
             }
-            con.execute(f"SELECT any_value(warehouse) FROM {self._name('_syncer_receipts')}")
-            (own,) = con.fetchone() or (None,)
-            self._insert(con, "_syncer_receipts", [{**row, "warehouse": own, **asdict(receipt)}])
+            self._insert(con, "_syncer_receipts", [{**row, "warehouse": self._own_id(con), **asdict(receipt)}])
         return receipt
 
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -205,14 +209,10 @@ class DuckDB:
         declared = {column.name.lower() for column in table.columns} | _ADDED.keys()
         return [name for name in self._known(con, table.name).columns if name.lower() not in declared]
 
-    def _take_rejects(self, con: DuckDBPyConnection, batch: Batch) -> None:
-        """Keep the rejects that explain today's rows: those of the very versions that rows show, and whole records once."""
-        name = self._name("_syncer_rejects")
-        held = con.execute(f"SELECT 1 FROM {name} WHERE collection = ? LIMIT 1", [batch.table.name]).fetchone()
-        if batch.clear_rejects and held:
-            con.execute(f"DELETE FROM {name} WHERE collection = ?", [batch.table.name])
-        if not batch.rejects and not held:
-            return
+    def _add_rejects(self, con: DuckDBPyConnection, batch: Batch) -> None:
+        """Write down what the batch's records had that could not be read."""
+        if batch.clear_rejects:
+            con.execute(f"DELETE FROM {self._name('_syncer_rejects')} WHERE collection = ?", [batch.table.name])
         rows = [
             {
                 "collection": batch.table.name,
@@ -231,15 +231,33 @@ class DuckDB:
         if rows:
             met = {"table": batch.table.name, "segments": [row["segment"] for row in rows]}
             again = "(SELECT DISTINCT unnest($segments::VARCHAR[]) AS segment) AS met"
-            con.execute(f"DELETE FROM {name} r USING {again} WHERE r.collection = $table AND r.segment = met.segment", met)
+            con.execute(
+                f"DELETE FROM {self._name('_syncer_rejects')} r USING {again} WHERE r.collection = $table AND r.segment = met.segment", met
+            )
         self._insert(con, "_syncer_rejects", rows)
+
+    def _refused(self, con: DuckDBPyConnection, batch: Batch) -> str | None:
+        """A table expression of what was rejected of each version, by `_segment`; None where nothing was."""
+        mine = f"FROM {self._name('_syncer_rejects')} WHERE collection = {text(batch.table.name)} AND NOT whole_record"
+        if con.execute(f"SELECT 1 {mine} LIMIT 1").fetchone() is None:
+            return None
+        return f"(SELECT segment AS _segment, list_sort(list([property, raw, reason])) AS told {mine} GROUP BY ALL)"
+
+    def _prune_rejects(self, con: DuckDBPyConnection, batch: Batch) -> None:
+        """Keep the rejects that explain today's rows: of the very versions that rows show, and of whole records since the last pass.
+
+        A key that could not be read is told once, however often it came; of records without any, each is told.
+        """
+        name, collection = self._name("_syncer_rejects"), [batch.table.name]
+        if con.execute(f"SELECT 1 FROM {name} WHERE collection = ? LIMIT 1", collection).fetchone() is None:
+            return
         shown = f"SELECT 1 FROM {self._name(batch.table.name)} t WHERE t._segment = r.segment"
-        con.execute(
-            f"DELETE FROM {name} r WHERE collection = ? AND NOT whole_record AND NOT EXISTS ({shown})",
-            [batch.table.name],
-        )
+        con.execute(f"DELETE FROM {name} r WHERE collection = ? AND NOT whole_record AND NOT EXISTS ({shown})", collection)
+        run = f"regexp_extract(segment, {text(PLACE)}, 1)::BIGINT"
+        last_pass = max(batch.starts, default=0)
+        con.execute(f"DELETE FROM {name} WHERE collection = ? AND whole_record AND {run} < {last_pass}", collection)
         again = "n.whole_record AND n.collection = r.collection AND n.raw = r.raw AND n.reason = r.reason AND n.segment > r.segment"
-        con.execute(f"DELETE FROM {name} r WHERE whole_record AND EXISTS (SELECT 1 FROM {name} n WHERE {again})")
+        con.execute(f"DELETE FROM {name} r WHERE whole_record AND raw <> 'null' AND EXISTS (SELECT 1 FROM {name} n WHERE {again})")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[DuckDBPyConnection]:
@@ -335,8 +353,8 @@ class _Upsert:
     The batch's values stay in their files; temporary tables hold keys and verdicts only, so that memory stays small.
     """
 
-    def __init__(self, con: DuckDBPyConnection, batch: Batch, name: str, kept: Sequence[str]) -> None:
-        self.con, self.batch, self.name, self.kept = con, batch, name, kept
+    def __init__(self, con: DuckDBPyConnection, batch: Batch, name: str, kept: Sequence[str], refused: str | None) -> None:
+        self.con, self.batch, self.name, self.kept, self.refused = con, batch, name, kept, refused
         table = batch.table
         self.columns = [column.name for column in table.columns]
         self.key = ", ".join(quoted(name) for name in table.key)
@@ -388,12 +406,19 @@ class _Upsert:
         older, doubt = ("false", "false") if self.batch.complete else self._older(self.batch.table.cursor)
         back = f"(t._deleted_at IS NOT NULL AND b._syncer_run >= {self.batch.gone_since or 0})"
         kept = "".join(f", t.{quoted(name)}" for name in self.kept)
+        refused = ""
+        if self.refused:  # of two versions with one NULL, the API may have sent different values that could not be read
+            differs += " OR is_refused.told IS DISTINCT FROM was_refused.told"
+            refused = (
+                f" LEFT JOIN {self.refused} AS is_refused ON is_refused._segment = b._segment"
+                f" LEFT JOIN {self.refused} AS was_refused ON was_refused._segment = t._segment"
+            )
         self.con.execute(
             f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
             f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS _syncer_gone_at, "
             f"CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
             f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
-            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}"
+            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{refused}"
         )
         rows = self.con.execute("SELECT _syncer_verdict, count(*) FILTER (_syncer_counted) FROM verdicts GROUP BY 1").fetchall()
         found = dict(rows)
@@ -403,8 +428,8 @@ class _Upsert:
             changed = "SELECT * FROM verdicts WHERE _syncer_verdict = 'updated'"
             self.con.execute(f"DELETE FROM {self.name} AS t USING ({changed}) AS b WHERE {self.same_key}")
         if found.keys() & {"inserted", "updated"}:
-            _syncer_gone_at = f"CASE WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END AS _syncer_gone_at"
-            columns = ", ".join(["b.*", _syncer_gone_at, *(f"v.{quoted(name)}" for name in self.kept)])
+            gone_at = f"CASE WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END AS _syncer_gone_at"
+            columns = ", ".join(["b.*", gone_at, *(f"v.{quoted(name)}" for name in self.kept)])
             accepted = "b._segment = v._segment AND v._syncer_verdict IN ('inserted', 'updated')"
             self._insert(f"(SELECT {columns} FROM {self.best} AS b JOIN verdicts AS v ON {accepted})", "_syncer_gone_at", self.kept)
         return found
@@ -428,12 +453,12 @@ class _Upsert:
         doubt = f"(({epoch}) BETWEEN 0 AND b._syncer_epoch - 1 AND {lower})" if cursor else "false"
         return older, doubt
 
-    def _insert(self, source: str, _syncer_gone_at: str, kept: Sequence[str] = ()) -> None:
+    def _insert(self, source: str, gone_at: str, kept: Sequence[str] = ()) -> None:
         columns = ", ".join(quoted(name) for name in [*self.columns, *kept])
         now = f"make_timestamptz({self.batch.synced_at})"
         self.con.execute(
             f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) "
-            f"SELECT {columns}, {now}, {_syncer_gone_at}, _segment FROM {source}"
+            f"SELECT {columns}, {now}, {gone_at}, _segment FROM {source}"
         )
 
     def _mark_gone(self) -> int:
@@ -462,6 +487,7 @@ _CAUSES = {
     "no space left": ("the disk is full", "free space, and run again"),
     "out of memory": ("its memory ran out", "free memory, and run again"),
     "permission denied": ("permission denied", "correct it, or name another file with --to"),
+    "depend on it": ("an index or a view depends on a column that has to change", "drop that, and run again"),
     "read-only": ("permission denied", "correct it, or name another file with --to"),
     "lock on file": ("another process has it open", "close that process (it is named by `lsof`), or name another file with --to"),
     "not a valid duckdb": ("it is no DuckDB database", "name another file with --to"),

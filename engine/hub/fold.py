@@ -40,6 +40,8 @@ class Pass:
     """Whether what it lacks is gone from the API."""
     whole: bool = False
     """Whether it lacked nothing that the hub held."""
+    scope: str = ""
+    """Which records it asked for."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class CollectionState:
     def names(self) -> Iterator[str]:
         """All segments that are folded in."""
         return (segment_name(leg, number) for leg, last in self.tips.items() for number in range(self.firsts.get(leg, 0), last + 1))
+
+    def without(self, purpose: str) -> CollectionState:
+        """The state as if no chain of this purpose were open."""
+        return replace(self, open={other: chain for other, chain in self.open.items() if other != purpose})
 
     def has(self, name: str) -> bool:
         return number_of(name) <= self.tips.get(name.rpartition("-")[0], -1)
@@ -91,10 +97,11 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
     if head.ended is None:
         chain = OpenChain(head.chain, head.name, head.began, head.since, head.until, head.route, head.next, head.state)
         return replace(state, tips=tips, open={**state.open, head.purpose: chain})
-    open_chains = {purpose: chain for purpose, chain in state.open.items() if purpose != head.purpose or chain.chain > head.chain}
+    ends = {head.purpose, "changed"}  # a pass has seen, too, what an older window was to bring
+    open_chains = {purpose: chain for purpose, chain in state.open.items() if purpose not in ends or chain.chain > head.chain}
     state = replace(state, tips=tips, open=open_chains)
     if head.purpose == "full":
-        done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone, head.ended.whole)
+        done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone, head.ended.whole, head.scope)
         known = any(one.chain == head.chain for one in state.passes)
         passes = state.passes if known else tuple(sorted((*state.passes, done), key=lambda one: one.chain))
         return replace(state, passes=passes, cursor=state.cursor if head.until is None else head.until)

@@ -61,6 +61,8 @@ class Head:
     """Until when the chain's answers are complete, by the API's clock; None where it does not tell."""
     route: str
     """Fingerprint of the way of reading: `next` is only used while it stays the same."""
+    scope: str = ""
+    """Fingerprint of which records the spec asked for."""
     spec: str = ""
     """Fingerprint of what the spec said of the collection."""
     pages: int = 0
