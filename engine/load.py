@@ -7,6 +7,7 @@ died is repeated under its number, so that nothing is loaded twice and nothing i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from .destinations import Batch, Column, InDoubt, Receipt, Table, Warehouse
@@ -84,7 +85,9 @@ class Loader:
         through = dict(last.through)
         for segment in taken:
             through[segment.rpartition("-")[0]] = number_of(segment)
-        return self.hub.plan_load(self.warehouse_id, self.schema, name, Manifest(last.load + 1, tuple(taken), through))
+        return self.hub.plan_load(
+            self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=tuple(taken), through=through)
+        )
 
     def _commit(self, name: str, collection: Collection, table: Table, step: LoadStep, refill: bool) -> tuple[Receipt, str | None]:
         """Stage what a step names, and commit it. Raises InDoubt where the step cannot rank what is there."""

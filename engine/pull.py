@@ -72,27 +72,31 @@ class Watcher:
 class Puller:
     """Pulls the collections of one source, one after the other. `stored` is told of each segment that is durable."""
 
-    def __init__(
-        self, spec: Spec, hub: Hub, fetcher: Fetcher, stage: Stage, run: Run, watcher: Watcher, stored: Callable[[str], None]
-    ) -> None:
-        self.spec, self.hub, self.fetcher, self.stage = spec, hub, fetcher, stage
-        self.run, self.watcher, self.stored = run, watcher, stored
+    def __init__(self, spec: Spec, hub: Hub, fetcher: Fetcher, stage: Stage, watcher: Watcher, stored: Callable[[str], None]) -> None:
+        self.spec, self.hub, self.fetcher, self.stage, self.watcher, self.stored = spec, hub, fetcher, stage, watcher, stored
+        self.run = Run(0, 0)
+        self.steps: dict[str, Step | None] = {}
+        """The first step of each collection: what the plan says."""
 
     def routes(self, name: str) -> dict[Purpose, Route]:
         purposes: tuple[Purpose, ...] = ("full", "changed")
         routes = {purpose: self.spec.route(name, purpose, self.fetcher.settings.values) for purpose in purposes}
         return {purpose: replace(route, stored=self.fetcher.settings.masked(route.request)) for purpose, route in routes.items()}
 
-    def first_step(self, name: str, state: CollectionState) -> Step | None:
-        routes = self.routes(name)
+    def begin(self, run: Run, states: Mapping[str, CollectionState]) -> dict[str, Step | None]:
+        """What a run will begin with, for each collection."""
+        self.run = run
+        self.steps = {name: self._next(name, state, run, self.routes(name), []) for name, state in states.items()}
+        return self.steps
+
+    def _next(self, name: str, state: CollectionState, run: Run, routes: Mapping[Purpose, Route], begun: Sequence[Step]) -> Step | None:
         prints = {purpose: route.fingerprint for purpose, route in routes.items()}
-        return next_step(name, self.spec.collections[name], state, prints, self.run, [], scope(routes))
+        return next_step(name, self.spec.collections[name], state, prints, run, begun, scope(routes))
 
     def pull(self, name: str, state: CollectionState, book: PullBook) -> None:
         """Everything that is due for a collection. Raises RunError; the book holds what was received all the same."""
         routes, begun, run = self.routes(name), list[Step](), self.run
-        prints = {purpose: route.fingerprint for purpose, route in routes.items()}
-        while step := next_step(name, self.spec.collections[name], state, prints, run, begun, scope(routes)):
+        while step := self._next(name, state, run, routes, begun):
             if begun:
                 self.watcher.goes_on(name, step.reason)
             begun.append(step)

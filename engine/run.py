@@ -170,12 +170,15 @@ def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
             loads.stored(name)
 
     with Stage(job.hub, "pull") as stage:
-        puller = Puller(job.source.spec, job.hub, fetcher, stage, Run(state.run + 1, job.started, job.options.full), observer, stored)
-        steps = {name: puller.first_step(name, state.of(name)) for name in job.collections if name not in state.broken}
-        plan = {"format": 1, "at": job.started, "steps": {name: step.as_json() for name, step in steps.items() if step}}
-        job.summary.run = job.hub.begin(plan, state)
-        puller.run = Run(job.summary.run, job.started, job.options.full)
-        observer.planned([(name, step.reason if step else "nothing is due") for name, step in steps.items()])
+        puller = Puller(job.source.spec, job.hub, fetcher, stage, observer, stored)
+
+        def planned(number: int) -> dict[str, Any]:
+            run = Run(number, job.started, job.options.full)
+            steps = puller.begin(run, {name: state.of(name) for name in job.collections if name not in state.broken})
+            return {"format": 1, "at": job.started, "steps": {name: step.as_json() for name, step in steps.items() if step}}
+
+        job.summary.run = job.hub.begin(planned, state)
+        observer.planned([(name, step.reason if step else "nothing is due") for name, step in puller.steps.items()])
         stopped: str | None = None
         for name, outcome in job.summary.collections.items():
             outcome.pull = PullBook()

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -242,12 +242,16 @@ def test_who_looks_at_a_moved_hub_sees_where_it_is_now(tmp_path: Path) -> None:
 # Plans and their fold.
 
 
+def nothing(run: int) -> dict[str, Any]:
+    return {}
+
+
 def test_two_runs_at_once_get_two_numbers(tmp_path: Path) -> None:
     hub, other = Hub(tmp_path, "shop"), Hub(tmp_path, "shop")
     state, same = hub.state(), other.state()
-    assert (hub.begin({"at": 1}, state), other.begin({"at": 2}, same)) == (1, 2)
+    assert (hub.begin(lambda run: {"at": 1, "for": run}, state), other.begin(lambda run: {"at": 2, "for": run}, same)) == (1, 2)
     plans = [json.loads((tmp_path / "shop/plans" / f"{number:06}.json").read_text()) for number in (1, 2)]
-    assert [(plan["at"], plan["run"]) for plan in plans] == [(1, 1), (2, 2)]
+    assert [(plan["at"], plan["run"], plan["for"]) for plan in plans] == [(1, 1, 1), (2, 2, 2)]
     assert hub.state().run == 2
 
 
@@ -266,10 +270,10 @@ def test_a_plans_fold_and_later_heads_say_the_same_as_all_heads(tmp_path: Path) 
     ]
     for number, one in enumerate(heads):
         if number in (1, 3, 4, 6):
-            hub.begin({}, hub.state())
+            hub.begin(nothing, hub.state())
         hub.append(one, RECORDS, [])
         assert hub.state().collections == {"orders": reduce(fold, heads[: number + 1], CollectionState())}
-    hub.begin({}, hub.state())
+    hub.begin(nothing, hub.state())
     late = head("000005-01-000001", until=90, next={"url": "b"})
     hub.append(late, RECORDS, [])
     assert hub.state().of("orders").passes == reduce(fold, heads, CollectionState()).passes
@@ -280,9 +284,9 @@ def test_a_fold_reads_only_the_heads_after_the_last_plan(tmp_path: Path) -> None
     hub = Hub(tmp_path, "shop")
     hub.append(head("000001-01-000000", until=50, ended=END), RECORDS, [])
     before = hub.state()
-    hub.begin({}, before)
+    hub.begin(nothing, before)
     hub.path("orders", "000001-01-000000").write_bytes(b"damaged, and nobody looks")
-    assert hub.state() == replace(before, run=1)
+    assert hub.state() == replace(before, run=1, folded=1, behind=0)
 
 
 # Segments.
@@ -364,10 +368,28 @@ def test_a_load_names_the_segment_that_it_cannot_read(tmp_path: Path, damage: Ca
 
 def test_a_plan_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     hub = Hub(tmp_path, "shop")
-    hub.begin({}, hub.state())
+    hub.begin(nothing, hub.state())
     (tmp_path / "shop/plans/000001.json").write_bytes(b'{"fold":')
     with pytest.raises(HubError, match=r"plans/000001\.json cannot be read; restore the file"):
         hub.state()
+
+
+def test_plans_and_manifests_grow_with_the_runs_and_not_with_their_square(tmp_path: Path) -> None:
+    """A hub of a few hundred runs, each a complete pass in a leg of its own, and each loaded."""
+    hub, taken = Hub(tmp_path, "shop"), Manifest(0, ())
+    sizes: dict[int, int] = {}
+    for run in range(1, 301):
+        state = hub.state()
+        assert hub.begin(nothing, state) == run
+        assert len(state.of("orders").passes) == run - 1
+        one = head(f"{run:06}-01-000000", until=run, ended=END)
+        hub.append(one, [], [])
+        through = {**taken.through, one.leg: 0}
+        taken = hub.plan_load("w", "s", "orders", replace(taken, load=run, segments=(one.name,), through=through))
+        assert (taken.load, taken.through) == (run, through)
+        sizes[run] = sum(len(data) for file, data in tree(tmp_path).items() if "segments" not in file) if run in (150, 300) else 0
+    assert hub.state().collections["orders"] == reduce(fold, map(partial(hub.head, "orders"), hub.segments("orders")), CollectionState())
+    assert sizes[300] < 2.7 * sizes[150]
 
 
 # Manifests.
@@ -378,8 +400,8 @@ def test_a_loads_manifest_is_planned_once(tmp_path: Path) -> None:
     first = Manifest(1, ("000001-01-000000",), {"000001-01": 0})
     assert hub.manifest("w", "s", "orders", 0) == Manifest(0, (), {})
     assert hub.manifest("w", "s", "orders", 1) is None
-    assert hub.plan_load("w", "s", "orders", first) == first
-    assert hub.plan_load("w", "s", "orders", Manifest(1, (), {})) == first
+    assert hub.plan_load("w", "s", "orders", first) == replace(first, carried=1)
+    assert hub.plan_load("w", "s", "orders", Manifest(1, (), {})) == replace(first, carried=1)
     assert hub.manifest("w", "other", "orders", 1) is None
     assert [first.has(name) for name in ("000001-01-000000", "000001-01-000001", "000001-02-000000")] == [True, False, False]
 

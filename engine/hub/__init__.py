@@ -1,13 +1,15 @@
 """The hub: everything an API ever answered, in exact records, append-only. I/O.
 
     DIR/<source>/hub.json                               whose it is
-    DIR/<source>/plans/000003.json                      what run 3 set out to do, and the fold of all before it
+    DIR/<source>/moves/000001.json                      that it is the same account after a move
+    DIR/<source>/plans/000003.json                      what run 3 set out to do, and the fold of all before it, or where that is
     DIR/<source>/segments/<collection>/<name>.ndjson.zst
     DIR/<source>/loads/<warehouse>/<schema>/<collection>/000002.json   which segments load 2 takes
     DIR/<source>/account/                               locks: what processes of one account share
+    DIR/<source>/stage/                                 what a load has in hand; swept when it is over
 
-Nothing is ever changed or overwritten; the listing is the only truth. `segment` is the file's format, `fold` what all heads
-say together, `folder` the store beneath.
+But for the last two, nothing is ever changed or overwritten; the listing is the only truth. `segment` is the file's format,
+`fold` what all heads say together, `folder` the store beneath.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from pathlib import Path
@@ -26,9 +28,11 @@ import msgspec
 from ..errors import HubError, UsageError
 from .fold import CollectionState, HubState, fold
 from .folder import Folder
-from .segment import Head, decode_head, decode_records, encode
+from .segment import Head, decode_head, decode_records, encode, run_of
 
 _HEAD_GUESS = 4096
+FOLD_EVERY = 32
+"""How many heads, or manifests, are read one by one at most before a fold is worth its bytes; in a large hub, an eighth of it."""
 
 T = TypeVar("T")
 
@@ -53,6 +57,8 @@ class Manifest:
     load: int
     segments: tuple[str, ...]
     through: dict[str, int] = field(default_factory=dict)
+    carried: int = 0
+    """The load whose file carries `through`; 0 in that file itself."""
 
     def has(self, name: str) -> bool:
         leg, _, number = name.rpartition("-")
@@ -100,29 +106,45 @@ class Hub:
     def state(self, *only: str) -> HubState:
         """The fold of everything in the hub, or of some collections: the last plan's, and the heads of all later segments."""
         plans = self._named("plans", r"\d{6,}\.json")
-        known = self._decoded(plans[-1], _Plan).fold if plans else HubState()
-        collections, broken = dict(known.collections), dict[str, str]()
+        last = self._decoded(plans[-1], _Plan) if plans else _Plan()
+        folded = self._decoded(_plan(last.folded), _Plan) if last.folded else last
+        known = folded.fold or HubState()
+        collections, broken, behind = dict(known.collections), dict[str, str](), 0
         for name in only or {**known.collections, **dict.fromkeys(self._collections())}:
             try:
-                collections[name] = self._folded(name, known.of(name))
+                there = self._there(name, known.of(name), last)
+                later = [self.head(name, segment) for segment in there if not known.of(name).has(segment)]
+                collections[name], behind = reduce(fold, later, known.of(name)), behind + len(later)
             except HubError as error:
                 broken[name] = str(error)
-        return HubState(int(Path(plans[-1]).stem) if plans else 0, collections, broken)
+        return HubState(last.run, collections, broken, folded.run, behind)
 
-    def _folded(self, collection: str, state: CollectionState) -> CollectionState:
-        """The state with all later segments in it. Raises HubError where one cannot be read, or is no longer there."""
+    def _there(self, collection: str, known: CollectionState, last: _Plan) -> list[str]:
+        """All segments of a collection. Raises HubError where one is missing that is known, or that the last plan counted."""
         there = self.segments(collection)
-        if gone := sorted(set(state.names).difference(there)):
-            more = f" (and {len(gone) - 1:,} more)" if len(gone) > 1 else ""
-            raise HubError(f"segment {collection}/{gone[0]}: is missing{more}; restore the file, or begin anew with another --hub")
-        return reduce(fold, (self.head(collection, name) for name in there if not state.has(name)), state)
+        gone = sorted(set(known.names).difference(there))
+        missing = max(len(gone), last.segments.get(collection, 0) - sum(1 for name in there if run_of(name) < last.run))
+        if missing:
+            which = f"{collection}/{gone[0]}" if gone else f"of {collection}"
+            more = f" ({missing:,} in all)" if missing > 1 else ""
+            raise HubError(f"segment {which}: is missing{more}; restore the file, or begin anew with another --hub")
+        return there
 
-    def begin(self, plan: Mapping[str, Any], state: HubState) -> int:
-        """Put the next plan, and give its number: the run's. Two runs at once get two numbers."""
+    def begin(self, plan: Callable[[int], Mapping[str, Any]], state: HubState) -> int:
+        """Put the next plan, made for the number that it gets, and give that: the run's. Two runs at once get two numbers.
+
+        A plan carries the fold when enough has come since the last one that did, and else names that: if each did, all plans
+        together would grow with the square of the runs.
+        """
         run = state.run + 1
-        while not self.folder.put(f"plans/{run:06}.json", _encoded({**plan, "run": run, "fold": asdict(replace(state, broken={}))})):
+        sound = {name: known for name, known in state.collections.items() if name not in state.broken}
+        while True:
+            carries = not state.folded or state.behind >= max(FOLD_EVERY, state.size // 8)
+            its = {"fold": {"collections": asdict(state)["collections"]}} if carries else {"folded": state.folded}
+            counted = {name: sum(1 for segment in known.names if run_of(segment) < run) for name, known in sound.items()}
+            if self.folder.put(_plan(run), _encoded({**plan(run), "run": run, "segments": counted, **its})):
+                return run
             run += 1
-        return run
 
     def append(self, head: Head, records: list[bytes], envelopes: list[dict[str, Any]]) -> Head:
         """Store one more segment; durable when this returns. Who lost the race for its name reads what is stored."""
@@ -159,12 +181,25 @@ class Hub:
         """What a load takes; None where that load was never planned. Load 0 took nothing."""
         if load == 0:
             return Manifest(0, ())
-        name = f"loads/{warehouse}/{schema}/{collection}/{load:06}.json"
-        return self._decoded(name, Manifest) if self.folder.has(name) else None
+        folder = f"loads/{warehouse}/{schema}/{collection}"
+        if not self.folder.has(f"{folder}/{load:06}.json"):
+            return None
+        found = self._decoded(f"{folder}/{load:06}.json", Manifest)
+        taken = [self._decoded(f"{folder}/{number:06}.json", Manifest) for number in range(found.carried or load, load)]
+        through = dict(taken[0].through if taken else found.through)
+        for segment in (segment for one in [*taken[1:], found] for segment in one.segments):
+            leg, _, number = segment.rpartition("-")
+            through[leg] = max(int(number), through.get(leg, -1))
+        return replace(found, through=through, carried=found.carried or load)
 
     def plan_load(self, warehouse: str, schema: str, collection: str, manifest: Manifest) -> Manifest:
-        """Put a load's manifest; where its number is taken, the one that is there holds."""
-        self.folder.put(f"loads/{warehouse}/{schema}/{collection}/{manifest.load:06}.json", _encoded(manifest))
+        """Put a load's manifest; where its number is taken, the one that is there holds.
+
+        Like the fold, `through` is carried by some, and else follows from the manifest that carried it and those since.
+        """
+        carries = not manifest.carried or manifest.load - manifest.carried >= max(FOLD_EVERY, len(manifest.through) // 8)
+        stored = replace(manifest, carried=0) if carries else replace(manifest, through={})
+        self.folder.put(f"loads/{warehouse}/{schema}/{collection}/{manifest.load:06}.json", _encoded(stored))
         return self.manifest(warehouse, schema, collection, manifest.load) or manifest
 
     def _collections(self) -> list[str]:
@@ -186,9 +221,18 @@ class Hub:
 
 @dataclass(frozen=True)
 class _Plan:
-    fold: HubState
+    run: int = 0
+    fold: HubState | None = None
+    folded: int = 0
+    """The plan that carries the fold, where this one does not."""
+    segments: dict[str, int] = field(default_factory=dict)
+    """How many segments of earlier runs each collection had."""
+
+
+def _plan(run: int) -> str:
+    return f"plans/{run:06}.json"
 
 
 def _encoded(value: Any) -> bytes:
     plain = value if isinstance(value, Mapping) else asdict(value)
-    return json.dumps(plain, indent=1).encode()
+    return json.dumps(plain, separators=(",", ":")).encode()

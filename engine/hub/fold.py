@@ -1,6 +1,6 @@
 """What the heads of all segments say together: resume points, closed windows, passes. Pure.
 
-State is derived, never kept twice: each run's plan carries the fold of all before it, and only later heads are read.
+State is derived, never kept twice: plans carry the fold of all before them, and only later heads are read.
 """
 
 from __future__ import annotations
@@ -81,6 +81,14 @@ class HubState:
     collections: dict[str, CollectionState] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Of collections that cannot be folded: why. What is in `collections` of them is what was known before."""
+    folded: int = 0
+    """The plan that carries the fold from which this was made."""
+    behind: int = 0
+    """How many heads were read behind it."""
+
+    @property
+    def size(self) -> int:
+        return sum(len(state.tips) + len(state.passes) for state in self.collections.values())
 
     def of(self, collection: str) -> CollectionState:
         """Raises HubError where the collection cannot be folded."""
