@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from . import columns
 from .auth import Auth
@@ -15,7 +15,7 @@ from .kinds import Kind
 from .paginate import Paginator, TieBreaker
 from .properties import Property
 from .retry import Retry
-from .schema import docs_of, field_word
+from .schema import docs_of, field_word, hints_of
 from .spec import Api, Changed, Collection, Full, Setting, Spec
 from .window import Cursor
 
@@ -66,7 +66,7 @@ def _prose(cls: type) -> Iterator[str]:
 
 
 def _table(cls: type) -> Iterator[str]:
-    hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
+    hints, docs = hints_of(cls), docs_of(cls)
     if not fields(cls):
         return
     yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -77,7 +78,7 @@ def field_word(declared: Field[Any]) -> str:
 
 def docs_of(cls: type) -> dict[str, Doc]:
     """What each field of a class means, by its word in the spec."""
-    hints = get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     found = {}
     for declared in fields(cls):
         notes = get_args(hints[declared.name])[1:] if get_origin(hints[declared.name]) is Annotated else ()
@@ -143,7 +144,7 @@ def _family_schema(family: type[Kind], definitions: dict[str, Any]) -> dict[str,
 
 
 def _members_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
+    hints, docs = hints_of(cls), docs_of(cls)
     members = {}
     for declared in fields(cls):
         word = field_word(declared)
@@ -190,7 +191,7 @@ def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
         cls = cls.alternatives[chosen]
     elif issubclass(cls, Kind):
         value.pop("kind", None)
-    hints = get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     arguments, broken = {}, False
     for declared in fields(cls):
         word = field_word(declared)
@@ -216,6 +217,12 @@ def _checked(value: Any, right: bool, at: At, notes: Notes) -> Any:
     if isinstance(value, float):
         notes.mistakes.append((at, f"{value} is no whole number; write it without a point"))
     raise Broken
+
+
+@cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The types of a class's fields with their Docs: reading them from the annotations takes long."""
+    return get_type_hints(cls, include_extras=True)
 
 
 def _bare(hint: Any) -> Any:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import duckdb
 
 from rest_syncer.engine.errors import SyncerError
 from rest_syncer.engine.fetch import Clock
-from rest_syncer.engine.parse import read_spec
+from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
 from rest_syncer.engine.show import remarks, summary_lines
@@ -166,7 +167,7 @@ class Project:
         """What the command does, in this process; a refusal comes back as it does from the command line."""
         given = {"hub": str(self.hub), "to": f"duckdb:{self.warehouse}", "select": tuple(select), **options}
         try:
-            source = read_spec(str(self.spec))
+            source = parsed(self.spec.read_text())
             flags = [f"{name}={value}" for name, value in ({"base_url": self.url} | self.settings).items()]
             settings = given_settings(source.spec, flags, directory=str(self.folder))
             summary = run(source, settings, Options(**given), halves, clock=self.clock)
@@ -192,6 +193,10 @@ class Project:
         given = {f"SYNCER_DESK_COM_{name.upper()}": value for name, value in ({"base_url": self.url} | self.settings).items()}
         inherited = {name: value for name, value in os.environ.items() if not _is_ours(name)}
         return {"cwd": self.folder, "env": inherited | given | {"TMPDIR": str(self.folder)} | self.environment}
+
+
+parsed = cache(parse_spec)
+"""A spec is read once: what reading it costs is not what these tests are about."""
 
 
 def _is_ours(variable: str) -> bool:
