@@ -29,7 +29,7 @@ from .parse import Source
 from .plan import Run
 from .pull import PullBook, Puller
 from .settings import Settings, needed
-from .stage import Stage
+from .stage import WORKERS, Stage
 
 if TYPE_CHECKING:
     import httpx
@@ -105,7 +105,7 @@ def run(
             identity = _claim(job, settings, base)
             stack.enter_context(locked(hub.root, "pull"))
             hub.folder.sweep()
-            loads = stack.enter_context(_Loads(job, identity, target)) if target is not None else None
+            loads = stack.enter_context(_Loads(job, identity, target, beside_a_pull=True)) if target is not None else None
             _pull(job, fetcher, loads)
             if loads is not None:
                 loads.finish("run")
@@ -113,7 +113,7 @@ def run(
             known = hub.identity()
             if known is None:
                 raise UsageError(f"hub {hub.root}: is empty; fill it first, with `syncer pull` or `syncer run`, or name another with --hub")
-            loads = stack.enter_context(_Loads(job, known, target))
+            loads = stack.enter_context(_Loads(job, known, target, beside_a_pull=False))
             for name in job.collections:
                 loads.submit(name)
             loads.finish("load")
@@ -212,8 +212,9 @@ def _unexpected(error: Exception) -> str:
 class _Loads:
     """The warehouse run, beside the source run in a thread of its own: one loader, one collection after the other."""
 
-    def __init__(self, job: _Job, identity: Identity, target: Warehouse) -> None:
+    def __init__(self, job: _Job, identity: Identity, target: Warehouse, beside_a_pull: bool) -> None:
         self.job, self.identity, self.target = job, identity, target
+        self._workers = max(1, WORKERS - 1) if beside_a_pull else WORKERS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loader: Loader | None = None
         self._futures: list[Future[None]] = []
@@ -222,7 +223,7 @@ class _Loads:
 
     def __enter__(self) -> _Loads:
         lock = self._held.enter_context(locked(self.job.hub.root, f"load into {self.job.schema}", self.job.to))
-        self._stage = self._held.enter_context(Stage(self.job.hub, lock))
+        self._stage = self._held.enter_context(Stage(self.job.hub, lock, self._workers))
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIECE_BYTES = 32 * 2**20
+PIECE_BYTES = 36 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20
@@ -91,8 +91,8 @@ class Stage:
     this name opens.
     """
 
-    def __init__(self, hub: Hub, name: str = "stage") -> None:
-        self.hub = hub
+    def __init__(self, hub: Hub, name: str = "stage", workers: int = WORKERS) -> None:
+        self.hub, self.workers = hub, workers
         self.folder = hub.root / "stage" / name
         self._made = 0
         self._con: DuckDBPyConnection | None = None
@@ -166,7 +166,7 @@ class Stage:
 
         pieces = list(self._pieces(name, segments))
         stems = [self.folder.resolve() / f"{self._next():06}" for _ in pieces]
-        with ThreadPoolExecutor(WORKERS) as pool:
+        with ThreadPoolExecutor(self.workers) as pool:
             yield from pool.map(alone, pieces, stems)
 
     def _pieces(self, name: str, segments: Sequence[str]) -> Iterator[list[Head]]:
