@@ -209,7 +209,9 @@ def test_the_first_pull_names_the_hub(tmp_path: Path) -> None:
     ],
 )
 def test_a_pull_from_another_account_is_refused(tmp_path: Path, origin: str, account: dict[str, str], differences: str) -> None:
-    Hub(tmp_path, "shop").claim("https://a:443", {"site": "acme"})
+    hub = Hub(tmp_path, "shop")
+    hub.claim("https://a:443", {"site": "acme"})
+    hub.append(head("000001-01-000000"), RECORDS, [])
     before = tree(tmp_path)
     with pytest.raises(UsageError) as caught:
         Hub(tmp_path, "shop").claim(origin, account)
@@ -223,6 +225,7 @@ def test_a_pull_from_another_account_is_refused(tmp_path: Path, origin: str, acc
 def test_an_account_that_moved_keeps_its_hub(tmp_path: Path) -> None:
     hub = Hub(tmp_path, "shop")
     mine = hub.claim("https://a:443", {"site": "acme"})
+    hub.append(head("000001-01-000000"), RECORDS, [])
     moved = hub.claim("https://b:443", {"site": "ajax"}, same_account=True)
     assert moved == replace(mine, origin="https://b:443", account={"site": "ajax"})
     assert hub.claim("https://b:443", {"site": "ajax"}) == moved
@@ -237,6 +240,13 @@ def test_who_looks_at_a_moved_hub_sees_where_it_is_now(tmp_path: Path) -> None:
     hub.claim("https://a:443", {})
     moved = hub.claim("https://b:443", {}, same_account=True)
     assert hub.identity() == moved
+
+
+def test_a_mistyped_account_that_gave_nothing_names_no_hub(tmp_path: Path) -> None:
+    hub = Hub(tmp_path, "shop")
+    mine = hub.claim("https://a:443", {"site": "amce"})
+    mended = hub.claim("https://a:443", {"site": "acme"})
+    assert (mended.id, mended.account, hub.identity()) == (mine.id, {"site": "acme"}, mended)
 
 
 # Plans and their fold.

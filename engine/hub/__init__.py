@@ -84,14 +84,15 @@ class Hub:
     def claim(self, origin: str, account: Mapping[str, str], same_account: bool = False) -> Identity:
         """Open the hub for a pull from an origin and account; the first to come names it.
 
-        Raises UsageError where it was filled from another, unless the user says that it is the same.
+        Raises UsageError where it was filled from another, unless the user says that it is the same. Where nothing came yet,
+        from a mistyped URL say, the name is mended.
         """
         mine = Identity(secrets.token_hex(4), self.source, origin, dict(account))
         self.folder.put("hub.json", _encoded(mine))
         known = self.identity() or mine
         if (known.origin, known.account) == (origin, dict(account)):
             return known
-        if not same_account:
+        if not same_account and any(map(self.segments, self._collections())):
             was, now = {"origin": known.origin, **known.account}, {"origin": origin, **account}
             differing = [name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
             differences = [f"{name} {was.get(name, 'not given')}, now {now.get(name, 'not given')}" for name in differing]
