@@ -1,9 +1,11 @@
-"""What several tests need: a listing made by hand, and a walk over an API that lives in memory."""
+"""What several tests need: a listing made by hand, a walk over an API that lives in memory, and a user without rights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -35,3 +37,16 @@ def walk(paginate: Paginator, answer: Callable[[Mapping[str, str]], Listing], mo
             return rows, outcome.reason
         state, request = outcome
     raise AssertionError(f"no end after {most} pages")
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root may write everywhere, so what root is refused is tried as nobody."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from rest_syncer.engine.destinations.duckdb import DuckDB
 from rest_syncer.engine.errors import UsageError, WarehouseError
 from rest_syncer.engine.project import quoted
 from rest_syncer.engine.stage import RejectedValue
+from tests.support import nobody
 
 HUB, OTHER_HUB = "0a0a0a0a", "0b0b0b0b"
 OLD_PYTHON = os.environ.get("SYNCER_DUCKDB_15")
@@ -692,19 +692,6 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"warehouse {tmp_path / 'no' / 'x.duckdb'}: there is no folder {tmp_path / 'no'}; make it, or name another file with --to"
     )
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Root may write everywhere, so what root is refused is tried as nobody."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["a-new-file", "a-file-that-is-there"])

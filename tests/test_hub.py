@@ -24,6 +24,7 @@ from rest_syncer.engine.hub.fold import CollectionState, fold
 from rest_syncer.engine.hub.folder import Folder
 from rest_syncer.engine.hub.segment import Ended, Head
 from tests.model import Api, Killed, carry_out, small_pieces
+from tests.support import nobody
 
 END = Ended("total_reached", "proven", gone=True)
 
@@ -463,19 +464,6 @@ def test_a_second_pull_of_a_hub_is_refused_and_asks_nothing(tmp_path: Path) -> N
     with locked(tmp_path / "hub/model", "pull"), pytest.raises(HubError, match="another process is at a pull of it"):
         carry_out(api, tmp_path, ("pull",))
     assert (tree(tmp_path), api.requests) == (before, asked)
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Root may do everything, so what root would be allowed is tried as nobody."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.parametrize("halves", [("pull",), ("load",)], ids=["pull", "load"])
