@@ -255,7 +255,7 @@ class _Chain:
         """What a chain's end proves; a list whose pages can shift is checked against its keys."""
         if not end.certain:
             return Ended(end.reason, "open")
-        if self.walked.reading == 1 and not self.book.received and self._holds_records():
+        if self.step.purpose == "full" and self.walked.reading == 1 and self._lacks_all():
             return ReadAgain("the list is empty, and the hub holds records of it")
         if self.route.paginate.stable or self.walked.pages == 1:
             return snapshot(end.reason)
@@ -278,9 +278,13 @@ class _Chain:
                 reading = replace(reading, missing=missing)
         return grade(end.reason, reading)
 
-    def _holds_records(self) -> bool:
-        """Whether what was alive when a pass began was anything at all."""
-        return self.step.purpose == "full" and any(self.hub.head(self.step.collection, name).records for name in self._held(set()))
+    def _lacks_all(self) -> bool:
+        """Whether the chain, whichever runs walked it, brought no record at all, but the hub holds some."""
+        if self.buffer.records or self.book.received:
+            return False
+        own = self._heads()
+        held = self._held(exclude={head.name for head in own})
+        return not any(head.records for head in own) and any(self.hub.head(self.step.collection, name).records for name in held)
 
     def _heads(self) -> list[Head]:
         since = run_of(self.step.chain)

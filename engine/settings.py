@@ -89,7 +89,7 @@ class Settings:
         return document
 
     def _masked(self, value: str) -> str:
-        for name in self.secrets:
+        for name in sorted(self.secrets):
             if value and value == self.values.get(name):
                 return f"{{{{ settings.{name} }}}}"
         masked, end = "", 0
@@ -111,7 +111,7 @@ class Settings:
         Short ones are no secrets there: they would be found everywhere.
         """
         patterns: dict[str, str] = {}
-        for name in self.secrets:
+        for name in sorted(self.secrets):  # of two alike always the same: a stored request must not change from run to run
             secret = self.values.get(name, "")
             for spelling, spell in _SPELL.items():
                 if len(secret) >= 6:

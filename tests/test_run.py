@@ -132,6 +132,13 @@ def test_an_empty_list_is_read_twice_before_all_is_taken_for_deleted(zoo: Zoo) -
     assert zoo.asked == ["/animals"], "what was empty before may stay so"
 
 
+def test_a_pass_whose_last_page_is_empty_is_not_an_empty_list_because_another_run_read_the_rest(zoo: Zoo) -> None:
+    spec = SPEC.replace("records: data", "records: data, paginate: {kind: number}")
+    zoo.run(lambda request: httpx.Response(500) if request.url.params["page"] == "2" else page(1, 2), spec)
+    assert zoo.run(lambda request: page(), spec).status == "complete"
+    assert (zoo.asked, len(zoo.table())) == (["/animals?page=2"], 2)
+
+
 # Where a chain goes on.
 
 

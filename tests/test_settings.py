@@ -281,3 +281,9 @@ def test_an_answer_cannot_ask_for_a_secret_by_its_name() -> None:
     """A next link with `{{ settings.password }}` in it is text: it is sent as text."""
     sent = SETTINGS.unmask(SETTINGS.mask([("q", "{{ settings.password }}")]))
     assert sent == (("q", "{{ settings.password }}"),)
+
+
+def test_secrets_that_are_alike_are_stored_by_the_same_name_in_every_process() -> None:
+    names = "fdbace"
+    settings = Settings(dict.fromkeys(names, "s3cr3t-all"), frozenset(names))
+    assert settings.mask([("k", "s3cr3t-all"), ("u", "x/s3cr3t-all")]) == (("k", "{{ settings.a }}"), ("u", "x/{{ settings.a }}"))
