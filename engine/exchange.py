@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -92,9 +93,15 @@ class Listing:
     values: Callable[[str], Sequence[int | str | None]] = field(repr=False, default=lambda name: ())
     key: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    null: str | None = None
+    """Where null stands in the list's place: what to say of it, unless the list's end is known from elsewhere."""
 
     def identity(self) -> bytes:
         """Which records these are: by their keys, or by all that they are, where some have none."""
-        keys = [self.values(name) for name in self.key]
-        told = keys and all(value is not None for values in keys for value in values)
-        return repr(keys).encode() if told else b"\n".join(self.records)
+        return b"\n".join(self.identities)
+
+    @cached_property
+    def identities(self) -> Sequence[bytes]:
+        """Which record each is: by its key, or by all that it is, where it has none."""
+        keys = list(zip(*(self.values(name) for name in self.key), strict=True)) or [(None,)] * len(self.records)
+        return [record if None in key else repr(key).encode() for key, record in zip(keys, self.records, strict=True)]

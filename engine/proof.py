@@ -2,15 +2,14 @@
 
 A stable way of paging needs no more than its proven end. Any other may lose a row between two pages while every page looks
 right, so it is checked: against the API's total, against keys that came twice, against what the hub holds. Evidence of a slip
-means one more reading; where that confirms the first, what both lack is gone, and what is still short of the total is said to
-be incomplete.
+means one more reading. Where that confirms the one before, what both lack is gone; where the evidence stays, the list is
+incomplete, and the next run reads it once more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import Incomplete
 from .hub.segment import Ended
 
 
@@ -28,6 +27,40 @@ class Reading:
     """Keys that the hub holds and this pass has not met."""
     unreadable: int = 0
     """Records whose key cannot be read: they count towards the total."""
+    overlaps: int = 0
+    """Records that were asked for twice, to see that neighbouring pages join."""
+    slips: int = 0
+    """Pages that did not join the page before."""
+
+    @property
+    def came(self) -> int:
+        return self.distinct + self.unreadable
+
+    @property
+    def twice(self) -> int:
+        """Records that came again without being asked for: something moved them between two pages."""
+        return max(self.keys - self.distinct - self.overlaps, 0)
+
+    def evidence(self) -> str | None:
+        """What shows that a record may have slipped between two pages; None where nothing does.
+
+        New records that push others onto the next page explain themselves: so many more in the total, so many records twice at
+        most. They hide none that was there before.
+        """
+        if self.slips:
+            return f"{self.slips:,} pages did not join the page before"
+        if self.first_total is None or self.last_total is None:
+            return f"{self.twice:,} records came twice" if self.twice else None
+        grown = self.last_total - self.first_total
+        if grown < 0:
+            return f"the total fell by {-grown:,} on the way"
+        if self.came > self.last_total:
+            return f"{self.came:,} of {self.last_total:,} records came"
+        if self.came < self.first_total:
+            return f"{self.came:,} of {self.first_total:,} records came"
+        if self.twice > grown:
+            return f"{self.twice:,} records came twice"
+        return None
 
 
 @dataclass(frozen=True)
@@ -44,27 +77,23 @@ def snapshot(reason: str) -> Ended:
 
 def grade(reason: str, reading: Reading) -> Ended | ReadAgain:
     """The verdict on the first reading of a list whose pages can shift."""
-    total, came = reading.last_total, reading.distinct + reading.unreadable
-    if total is not None and came != total:
-        return ReadAgain(f"{came:,} of {total:,} records came")
-    if reading.keys > reading.distinct:
-        return ReadAgain(f"{reading.keys - reading.distinct:,} records came twice")
-    if reading.first_total != total:
-        return ReadAgain("the total changed on the way")
+    if why := reading.evidence():
+        return ReadAgain(why)
     if reading.missing:
         return ReadAgain(f"{reading.missing:,} records that the hub holds did not come")
-    return Ended(reason, "checked" if total is not None else "open", whole=True)
+    return Ended(reason, "checked" if reading.last_total is not None else "open", whole=True)
 
 
-def grade_again(reason: str, second: Reading, both: int) -> Ended:
-    """The verdict on the second reading; `both` is how many distinct keys the two met together. Raises Incomplete.
+def grade_again(reason: str, last: Reading, both: int) -> Ended | ReadAgain:
+    """The verdict on a later reading; `both` is how many distinct keys it and the one before met together.
 
-    It confirms the first where no key came twice, and it has as many as the total says, or, without a total, all that the
-    first had.
+    It confirms the one before, so that what both lack is gone, where nothing moved: the same total before and after, no key
+    twice, and as many as the total says, or, without a total, all that the one before had.
     """
-    total = second.last_total
-    if total is not None and both + second.unreadable < total:
-        raise Incomplete(f"read twice, {both:,} of {total:,} records came; page by a key that does not move, if the API can")
-    told = both if total is None else total - second.unreadable
-    confirmed = second.keys == second.distinct == told
-    return Ended(reason, "checked", gone=True) if confirmed else Ended(reason, "open")
+    if why := last.evidence():
+        return ReadAgain(why)
+    total = last.last_total
+    told = both if total is None else total - last.unreadable
+    if last.first_total == total and not last.twice and last.distinct == told:
+        return Ended(reason, "checked", gone=True)
+    return Ended(reason, "open" if total is None else "checked")

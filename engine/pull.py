@@ -30,6 +30,9 @@ from .stage import Stage
 SEGMENT_BYTES = 8 * 2**20
 SEGMENT_SECONDS = 5.0
 
+READINGS = 2
+"""How often a list is read in one run, where there is evidence that records slipped between its pages."""
+_PAGE_BETTER = "page by a key that does not move, if the API can, or run at a quieter time"
 _GONE = (400, 404, 410, 422)
 """What an API says to a page token that it has forgotten."""
 
@@ -130,6 +133,8 @@ class _Chain:
         self.values = _Values(self.collection)
         self.has_read = False
         """Whether a page came."""
+        self.readings = 1
+        """The how-manieth reading of the list it is in this run."""
 
     def walk(self) -> None:
         """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
@@ -146,9 +151,13 @@ class _Chain:
                         self.book.stop, self.book.proof = verdict.reason, _weakest(self.book.proof, verdict.proof)
                         self._close(verdict)
                         return
-                    self.watcher.goes_on(self.step.collection, f"read again: {verdict.why}")
-                    self.walked = Walked(reading=2)
+                    self.walked = Walked(reading=self.walked.reading + 1)
                     self.next = request = self._first()
+                    self.readings += 1
+                    if self.readings > READINGS:
+                        self._close()
+                        raise Incomplete(f"{self.step.collection}: read twice, and still {verdict.why}; {_PAGE_BETTER}")
+                    self.watcher.goes_on(self.step.collection, f"read again: {verdict.why}")
                 else:
                     walk, request = dict(outcome[0]), self._storable(outcome[1])
                     self.walked.walk, self.next = walk, request  # together: an interruption must not part them
@@ -177,16 +186,20 @@ class _Chain:
 
     def _read(self, page: Page) -> Listing:
         """The page as a list. Raises PageError where it is none: it is never read as if it were empty."""
+        null: str | None = None
         try:
             records, envelope = cut(page.body, self.route.records)
-        except (NotJson, NoRecords) as error:
+        except NoRecords as error:
+            null = f"the answer {error}; correct `records`, or the path"
+            records, envelope = [], error.around
+            if envelope is None:
+                raise PageError(f"{self._place(page)}: {null}") from None
+        except NotJson as error:
             kind = page.headers.get("content-type", "no content type")
-            note, what = "", "`records`, or the path"
-            if isinstance(error, NotJson):
-                note, what = f" ({kind}, {len(page.body):,} bytes)", "the path, or ask for JSON in the header Accept"
-            raise PageError(f"{self._place(page)}: the answer {error}{note}; correct {what}") from None
+            what = f"the answer {error} ({kind}, {len(page.body):,} bytes); correct the path, or ask for JSON in the header Accept"
+            raise PageError(f"{self._place(page)}: {what}") from None
         request = self.fetcher.settings.unmasked(page.request)
-        return Listing(request, records, envelope, lambda name: self.values.of(name, records), self.collection.key, page.headers)
+        return Listing(request, records, envelope, lambda name: self.values.of(name, records), self.collection.key, page.headers, null)
 
     def _after(self, page: Page, listing: Listing) -> Any:
         try:
@@ -200,6 +213,8 @@ class _Chain:
             raise PageError(f"{self._place(page)}: the answer {error}") from None
         except ValueError:
             raise PageError(f"{self._place(page)}: the answer has a next link that is no URL in UTF-8") from None
+        if listing.null and isinstance(outcome, End) and (outcome.by_emptiness or not outcome.certain):
+            raise PageError(f"{self._place(page)}: {listing.null}")
         if self.walked.pages == 0:
             self.walked.first_total = total
         self.walked.last_total = total
@@ -260,22 +275,29 @@ class _Chain:
         if self.route.paginate.stable or self.walked.pages == 1:
             return snapshot(end.reason)
         self._close()
-        heads = self._heads()
-        readings = {1: list[str](), 2: list[str]()}
+        heads, walked = self._heads(), self.walked
+        readings: dict[int, list[str]] = {walked.reading - 1: [], walked.reading: []}
         for head in heads:
-            readings[int(head.state.get("reading", 1))].append(head.name)
-        name, walked = self.step.collection, self.walked
+            readings.setdefault(int(head.state.get("reading", 1)), []).append(head.name)
+        name, last = self.step.collection, readings[walked.reading]
         with self.stage.work():
-            keys, distinct = self.stage.count_keys(name, self.collection, readings[walked.reading])
-            records = sum(head.records for head in heads if head.name in readings[walked.reading])
-            reading = Reading(walked.pages, keys, distinct, walked.first_total, walked.last_total, unreadable=records - keys)
-            if walked.reading == 2:
-                _, both = self.stage.count_keys(name, self.collection, readings[1] + readings[2])
+            keys, distinct = self.stage.count_keys(name, self.collection, last)
+            reading = Reading(
+                walked.pages,
+                keys,
+                distinct,
+                walked.first_total,
+                walked.last_total,
+                unreadable=sum(head.records for head in heads if head.name in last) - keys,
+                overlaps=end.overlaps,
+                slips=end.slips,
+            )
+            if walked.reading > 1:
+                _, both = self.stage.count_keys(name, self.collection, readings[walked.reading - 1] + last)
                 return grade_again(end.reason, reading, both)
             if self.step.purpose == "full":
                 held = self._held(exclude={head.name for head in heads})
-                missing = self.stage.count_missing(name, self.collection, held, readings[1])
-                reading = replace(reading, missing=missing)
+                reading = replace(reading, missing=self.stage.count_missing(name, self.collection, held, last))
         return grade(end.reason, reading)
 
     def _lacks_all(self) -> bool:

@@ -37,7 +37,14 @@ class _Doubled(ValueError):
 
 
 class NoRecords(ValueError):
-    """There is no list of records at the path; the message names the paths that do exist, never a value."""
+    """There is no list of records at the path; the message names the paths that do exist, never a value.
+
+    `around` is the envelope where null stands in the list's place, as some APIs write an empty one; None otherwise.
+    """
+
+    def __init__(self, sentence: str, around: Any = None) -> None:
+        super().__init__(sentence)
+        self.around = around
 
 
 def cut(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
@@ -206,7 +213,11 @@ def _cut_slow(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
         kinds = {None: "nothing", "n": "null", '"': "a text", "t": "a boolean", "f": "a boolean"}
         there = kinds.get(list_text[:1] if list_text else None, "a number")
         known = ", ".join(paths_of(document)[:40]) or ("a bare list" if isinstance(document, list) else "no names at all")
-        raise NoRecords(f"has {there} at {at.text if at else 'its root'}, where a list of records should be; it has: {known}")
+        is_null = list_text == "null" and isinstance(document, dict)
+        raise NoRecords(
+            f"has {there} at {at.text if at else 'its root'}, where a list of records should be; it has: {known}",
+            document if is_null else None,
+        )
     if list_text[0] == "{":
         if at is None:
             raise NoRecords(f"is an object, not a list; give `records`, one of: {', '.join(paths_of(document)[:40])}")

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [
-    "errors", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "paginate", "auth", "window", "budget",
+    "errors", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "paginate.step", "paginate.pages",
+    "paginate.links", "paginate.key_set", "paginate", "auth", "window", "budget",
     "retry", "spec", "schema", "reference", "parse", "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "fetch", "account",
     "hub.folder", "hub", "stage", "destinations", "destinations.duckdb", "pull", "load", "outcome", "run", "show",
 ]  # fmt: skip

@@ -43,7 +43,10 @@ def test_only_one_answer_and_a_key_set_are_stable() -> None:
     assert {name: kind.stable for name, kind in Paginator.alternatives.items()} == {
         "single": True,
         "number": False,
+        "offset": False,
         "next_link": False,
+        "link_header": False,
+        "token": False,
         "key_set": True,
     }
 
@@ -76,7 +79,7 @@ def test_a_declared_total_that_is_not_there_is_no_page(envelope: object) -> None
 
 def test_single_sends_the_request_as_it_is_and_ends_with_its_answer() -> None:
     assert Single().first(request(a="1")) == ({}, request(a="1"))
-    assert Single().after({}, listing([ROW])) == End("one_answer")
+    assert Single().after({}, listing([ROW])) == End("one_answer", by_emptiness=True)
     assert Single(total=TOTAL).after({}, listing([ROW], {"total": 1})) == End("one_answer")
 
 
@@ -113,7 +116,8 @@ def test_number_asks_for_one_page_after_the_other() -> None:
     ],
 )
 def test_number_ends_for_this_reason(paginate: Number, state: dict[str, Any], page: Listing, reason: str) -> None:
-    assert paginate.after(state, page) == End(reason)
+    outcome = paginate.after(state, page)
+    assert isinstance(outcome, End) and (outcome.reason, outcome.certain) == (reason, True)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +291,9 @@ def test_a_misspelt_link_is_found_out_where_the_answer_has_one_elsewhere(envelop
 
 @pytest.mark.parametrize("envelope", [{}, {"next": None}, {"next_sync": "2016-11-22"}, {"self": "/items"}, {"next": 5}])
 def test_what_is_no_link_is_not_taken_for_one(envelope: Any) -> None:
-    assert NextLink(link=Path.parse("nxt")).after({"seen": 0}, listing([ROW], envelope)) == End("no_link_ever", certain=False)
+    assert NextLink(link=Path.parse("nxt")).after({"seen": 0}, listing([ROW], envelope)) == End(
+        "no_link_ever", certain=False, by_emptiness=True
+    )
 
 
 def test_a_link_that_is_not_in_utf_8_is_not_followed_altered() -> None:
@@ -369,7 +375,8 @@ def test_an_instant_is_written_as_the_api_takes_it(format: str, expected: str) -
     ],
 )
 def test_a_key_set_ends_for_this_reason(paginate: KeySet, state: dict[str, Any], page: Listing, reason: str) -> None:
-    assert paginate.after(state, page) == End(reason)
+    outcome = paginate.after(state, page)
+    assert isinstance(outcome, End) and (outcome.reason, outcome.certain) == (reason, True)
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 6, 24, 25, 26])

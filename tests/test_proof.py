@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from rest_syncer.engine.errors import Incomplete
 from rest_syncer.engine.hub.segment import Ended
 from rest_syncer.engine.proof import ReadAgain, Reading, grade, grade_again, snapshot
 
@@ -29,9 +29,9 @@ def test_one_answer_or_a_stable_way_proves_all_and_what_is_gone() -> None:
         pytest.param(reading(10, 9), ReadAgain("9 of 10 records came"), id="as-many-as-the-total-but-one-twice"),
         pytest.param(reading(11, 10), ReadAgain("1 records came twice"), id="one-twice"),
         pytest.param(reading(11, 10, None, None), ReadAgain("1 records came twice"), id="one-twice-without-a-total"),
-        pytest.param(reading(first=9), ReadAgain("the total changed on the way"), id="total-grew"),
-        pytest.param(reading(first=11), ReadAgain("the total changed on the way"), id="total-shrank"),
-        pytest.param(reading(first=None), ReadAgain("the total changed on the way"), id="total-came-late"),
+        pytest.param(reading(first=9), Ended("end", "checked", whole=True), id="total-grew-by-what-came"),
+        pytest.param(reading(first=11), ReadAgain("the total fell by 1 on the way"), id="total-shrank"),
+        pytest.param(reading(11, 11, 10, 12), Ended("end", "checked", whole=True), id="one-more-came-in-front-of-what-was-read"),
         pytest.param(reading(missing=2), ReadAgain("2 records that the hub holds did not come"), id="known-keys-missing"),
         pytest.param(
             reading(first=None, last=None, missing=2),
@@ -69,23 +69,31 @@ def test_a_first_reading_never_proves_that_something_is_gone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "both", "verdict"),
+    ("last", "both", "verdict"),
     [
         pytest.param(reading(), 10, Ended("end", "checked", gone=True), id="quiet"),
         pytest.param(reading(), 12, Ended("end", "checked", gone=True), id="more-were-met-in-both-together"),
-        pytest.param(reading(first=9), 10, Ended("end", "checked", gone=True), id="total-changed-again-and-all-came"),
-        pytest.param(reading(11, 10), 10, Ended("end", "open"), id="one-twice-again"),
-        pytest.param(reading(9, 9), 10, Ended("end", "open"), id="whole-only-together"),
+        pytest.param(reading(first=9), 10, Ended("end", "checked"), id="one-more-behind-what-was-read"),
+        pytest.param(reading(10, 9, 9, 10), 10, Ended("end", "checked"), id="one-more-in-front-and-one-pushed-onto-the-next-page"),
+        pytest.param(reading(11, 10), 10, ReadAgain("1 records came twice"), id="one-twice-again"),
+        pytest.param(reading(9, 9), 10, ReadAgain("9 of 10 records came"), id="whole-only-together"),
+        pytest.param(reading(9, 9, 1000, 1000), 999, ReadAgain("9 of 1,000 records came"), id="short-of-the-total"),
         pytest.param(reading(first=None, last=None), 10, Ended("end", "checked", gone=True), id="no-total-and-all-came-again"),
         pytest.param(reading(first=None, last=None), 11, Ended("end", "open"), id="no-total-and-one-did-not-come-again"),
-        pytest.param(reading(11, 10, None, None), 10, Ended("end", "open"), id="no-total-and-one-twice"),
+        pytest.param(reading(11, 10, None, None), 10, ReadAgain("1 records came twice"), id="no-total-and-one-twice"),
     ],
 )
-def test_the_second_reading_is_graded_like_this(second: Reading, both: int, verdict: Ended) -> None:
-    assert grade_again("end", second, both) == verdict
+def test_a_later_reading_is_graded_like_this(last: Reading, both: int, verdict: Ended | ReadAgain) -> None:
+    assert grade_again("end", last, both) == verdict
 
 
-def test_what_stays_short_of_the_total_is_incomplete() -> None:
-    with pytest.raises(Incomplete) as caught:
-        grade_again("end", reading(9, 9, 1000, 1000), 999)
-    assert str(caught.value) == "read twice, 999 of 1,000 records came; page by a key that does not move, if the API can"
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        pytest.param({"keys": 12, "overlaps": 2}, Ended("end", "checked", whole=True), id="what-was-asked-for-twice-is-no-evidence"),
+        pytest.param({"keys": 13, "overlaps": 2}, ReadAgain("1 records came twice"), id="but-the-one-beyond-is"),
+        pytest.param({"slips": 2}, ReadAgain("2 pages did not join the page before"), id="pages-that-do-not-join"),
+    ],
+)
+def test_overlapping_pages_show_whether_they_join(changed: dict[str, int], verdict: Ended | ReadAgain) -> None:
+    assert grade("end", replace(reading(), **changed)) == verdict
