@@ -10,7 +10,30 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .destinations import Receipt
-from .pull import PullBook, Watcher
+from .hub.segment import Proof
+
+
+@dataclass
+class PullBook:
+    """The pull's book of one collection in one run."""
+
+    requests: int = 0
+    pages: int = 0
+    bytes: int = 0
+    received: int = 0
+    api_total: int | None = None
+    stop: str | None = None
+    proof: Proof | None = None
+
+
+class Watcher:
+    """What wants to see how a pull gets on."""
+
+    def pulled(self, name: str, book: PullBook) -> None:
+        """One more page of a collection; its book so far."""
+
+    def goes_on(self, name: str, why: str) -> None:
+        """A collection's pull does more than its first step, and why."""
 
 
 @dataclass

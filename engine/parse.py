@@ -24,6 +24,7 @@ from .paginate import KeySet, Paginator
 from .properties import Property
 from .schema import At, Broken, Notes, build, spec_schema
 from .spec import ADDED_COLUMNS, Collection, Setting, Spec
+from .template import Template
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -84,6 +85,7 @@ def parse_spec(text: str, file: str = "spec.yaml") -> Source:
     for at, template in notes.templates:
         for name in sorted(template.settings - set(declared or {})):
             problems.append(problem(at, f"there is no setting {name!r}; {did_you_mean(name, declared or {})}"))
+        problems += [problem(at, what) for what in _parent_uses(at, template, data)]
     collections = spec.collections if spec else _sound(Collection, data, "collections")
     problems += [problem(at, what) for at, what in _contradictions(collections, data)]
     problems += [problem(at, what) for at, what in _setting_mistakes(_sound(Setting, data, "settings"))]
@@ -259,6 +261,7 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
             if word in collection.key[:place]:
                 yield (*at, "key", place), f"{word!r} is named twice; keep one of the two"
         yield from _page_contradictions(at, collection)
+        yield from _parent_contradictions(at, collection, collections)
         yield from _clashes((*at, "properties"), list(collection.properties))
         for word, prop in collection.properties.items():
             yield from _property_contradictions((*at, "properties", word), word, prop)
@@ -290,6 +293,60 @@ def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, s
         if isinstance(paginate, KeySet) and not paginate.inclusive and collection.key != (paginate.on,):
             what = f"records that share one {paginate.on} would be lost between two pages"
             yield (*at, *place, "inclusive"), f"{what}; go by the key, or by an inclusive bound"
+
+
+def _properties_of(data: Any, collection: str) -> dict[str, Any]:
+    """What a spec says of a collection's properties, whatever else is wrong with it."""
+    found = Path(("collections", collection, "properties")).of(data)
+    return found if isinstance(found, dict) else {}
+
+
+def _parent_uses(at: At, template: Template, data: Any) -> Iterator[str]:
+    """What is wrong with a template's use of `parent`."""
+    if not template.parents:
+        return
+    raw = Path(("collections", str(at[1]), "parent")).of(data) if at[0] == "collections" and {"path", "params"} & set(at) else None
+    parent = raw.get("collection") if isinstance(raw, dict) else raw
+    if not isinstance(parent, str):
+        yield "uses `parent`, which only `path` and `params` of a collection with a `parent:` know; name that collection, or leave it out"
+        return
+    known = _properties_of(data, parent)
+    for name in sorted(template.parents - known.keys()):
+        yield f"{name!r} is no property of {parent}; {did_you_mean(name, known)}"
+
+
+def _parent_contradictions(at: At, collection: Collection, collections: Mapping[str, Collection]) -> Iterator[tuple[At, str]]:
+    """What is wrong with a collection's parent, and with what its columns take from it."""
+    taking = {word: prop.parent for word, prop in collection.properties.items() if prop.parent}
+    if collection.parent is None:
+        for word in taking:
+            yield (*at, "properties", word, "parent"), "the collection has no parent; give it `parent:`, or leave this out"
+        return
+    name = collection.parent.collection
+    if name not in collections:
+        yield (*at, "parent"), f"there is no collection {name!r}; {did_you_mean(name, collections)}"
+        return
+    line, ancestor = [at[1]], collections[name]
+    while ancestor.parent and ancestor.parent.collection in collections and ancestor.parent.collection not in line:
+        line.append(ancestor.parent.collection)
+        ancestor = collections[ancestor.parent.collection]
+    if name == at[1] or (ancestor.parent and ancestor.parent.collection == at[1]):
+        yield (*at, "parent"), "is its own ancestor; a line of parents has a first"
+    known = collections[name].properties
+    for word, taken in taking.items():
+        spot = (*at, "properties", word, "parent")
+        if taken not in known:
+            yield spot, f"{taken!r} is no property of {name}; {did_you_mean(taken, known)}"
+        if collection.properties[word].source:
+            yield spot, "a value stands in the record or comes from the parent, not both; leave out `from` or `parent`"
+    for taken in collection.of_parent:
+        kind = known[taken].type.text if taken in known else ""
+        if kind == "json" or kind.endswith("[]"):
+            yield (*at, "parent"), f"{taken!r} of {name} is a {kind}, no plain value; take one that is"
+    walks = [one for one in (collection, collection.full, collection.changed) if one]
+    if not any(template.parents for walk in walks for template in (walk.path, *walk.params.values()) if template):
+        example = f"{{{{ parent.{collections[name].key[0]} }}}}"
+        yield (*at, "parent"), f"neither `path` nor `params` uses it, so every list would be the same; write {example} where it belongs"
 
 
 def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tuple[At, str]]:

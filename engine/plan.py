@@ -37,9 +37,10 @@ class Step:
     began: int
     since: int | None = None
     until: int | None = None
+    covered: int | None = None
+    """The run whose parents all have their lists read, up to `since`; None where none have."""
     after: str | None = None
     """The segment to go on from."""
-    next: dict[str, Any] | None = None
     state: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,12 +73,14 @@ def next_step(
     leg = leg_name(run.number, len(begun) + 1)
 
     def begin(purpose: Purpose, reason: str, since: int | None = None) -> Step:
-        return Step(name, purpose, leg, leg, reason, run.at, since)
+        covered = state.parents if collection.parent and purpose == "changed" else None
+        return Step(name, purpose, leg, leg, reason, run.at, since, covered=covered)
 
     def resume(purpose: Purpose, chain: OpenChain) -> Step:
         reason = f"goes on after segment {chain.after} of run {run_of(chain.chain)}"
         return Step(
-            name, purpose, leg, chain.chain, reason, chain.began, chain.since, chain.until, chain.after, chain.next, chain.state
+            name, purpose, leg, chain.chain, reason, chain.began, chain.since, chain.until,
+            after=chain.after, state=chain.state,
         )  # fmt: skip
 
     passes = [step for step in begun if step.purpose == "full"]
@@ -97,6 +100,8 @@ def next_step(
         return resume("changed", open_window)
     if any(step.is_new for step in windows):
         return None
+    if not collection.asks_since:
+        return begin("changed", "the lists of parents that are new or changed")
     since = state.cursor
     return begin("changed", f"changes since {times.show(since)}" if since is not None else "changes since the start", since)
 
@@ -107,7 +112,7 @@ def _why_full(collection: Collection, state: CollectionState, run: Run, scope: s
         return "the first complete pass"
     if not collection.can_ask_changes:
         return "changes cannot be asked for"
-    if state.cursor is None and not has_start:
+    if collection.asks_since and state.cursor is None and not has_start:
         return "no pass has told since when changes are to be asked for"
     if scope and state.passes and state.passes[-1].scope not in ("", scope):
         return "the spec asks for other records now"
@@ -118,6 +123,28 @@ def _why_full(collection: Collection, state: CollectionState, run: Run, scope: s
     if every and last is not None and last > run.at:
         return "a complete pass is due, for the last one is in the future: a clock was wrong"
     return None
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """A collection as it was when a run had read it: the segments that tell, and the runs at which their epochs began."""
+
+    segments: tuple[str, ...]
+    starts: tuple[int, ...]
+
+    def epoch(self, name: str) -> int:
+        return epoch(name, self.starts)
+
+
+def as_of(state: CollectionState, segments: Sequence[str], run: int) -> AsOf:
+    """What of a collection's segments tells which records were alive after a run: those since the last pass that proved the rest gone.
+
+    It depends on nothing that is written by later runs, so that a chain which many runs walk sees the same parents.
+    """
+    passes = [one for one in state.passes if run_of(one.ended) <= run]
+    gone = max((one.run for one in passes if one.gone), default=0)
+    there = tuple(name for name in segments if gone <= run_of(name) <= run)
+    return AsOf(there, tuple(sorted({one.run for one in passes})))
 
 
 @dataclass(frozen=True)

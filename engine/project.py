@@ -7,7 +7,7 @@ not read. `stage` then reads those, and only those, the slow exact way. Names of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .columns import String
@@ -17,6 +17,8 @@ from .spec import Collection
 
 AT, ODD = "_syncer_at", "_syncer_odd"
 _JSON, _KINDS, _TEXTS, _BARE = "_syncer_json", "_syncer_kinds", "_syncer_texts", "_syncer_bare"
+DIGEST = "_syncer_digest"
+"""What tells whether two records are the same, byte for byte; NULL where that is not known."""
 
 _ESCAPED_NAME = r"""\\["\\/bfnrtu][^"\\]*"[ \t\r\n]*:"""
 """The end of an object's name that has an escape in it."""
@@ -37,16 +39,27 @@ class Projection:
     """Some properties of a collection, as SQL."""
 
     properties: dict[str, Property]
+    digested: bool = False
+    """Whether a digest of each record is wanted, too."""
 
-    def select(self, source: str) -> str:
+    @property
+    def of_parent(self) -> bool:
+        """Whether some property takes its value from the parent."""
+        return any(prop.parent for prop in self.properties.values())
+
+    def select(self, source: str, slices: str | None = None) -> str:
         """`source` is a table expression with one column `json`, in the order of the records.
 
-        Gives the record's place (from 0), a column for each property, and the ordinals (from 0, joined by blanks) of the odd
-        ones, also of those that are required and missing. What is odd is NULL.
+        `slices` is one with columns `first` and `parent`: the place from which on records belong to a parent, and a JSON object
+        of its values. Gives the record's place (from 0), a column for each property, and the ordinals (from 0, joined by blanks)
+        of the odd ones, also of those that are required and missing. What is odd is NULL.
         """
-        pointers = list(dict.fromkeys(path.pointer for name, prop in self.properties.items() for path in prop.paths(name)))
+        pointers = list(
+            dict.fromkeys((bool(prop.parent), path.pointer) for name, prop in self.properties.items() for path in prop.paths(name))
+        )
+        pointers.sort(key=lambda pointer: pointer[0])
         columns = [_Column(ordinal, name, prop, pointers) for ordinal, (name, prop) in enumerate(self.properties.items())]
-        listed = "[" + ", ".join(map(text, pointers)) + "]"
+        own, parents = ("[" + ", ".join(text(one) for of_parent, one in pointers if of_parent is which) + "]" for which in (False, True))
         bare = (
             f"NOT (contains(json, '\\') AND regexp_matches(json, {text(_ESCAPED_NAME)}))" if any(one.exact for one in columns) else "NULL"
         )
@@ -54,12 +67,16 @@ class Projection:
         names = ", ".join(one.column for one in columns)
         values = ", ".join(f"{one.value} AS {one.column}" for one in columns)
         odd = ", ".join(f"CASE WHEN {one.odd} THEN {one.ordinal} END" for one in columns)
-        lines = (
-            f"SELECT row_number() OVER () - 1 AS {AT}, json AS {_JSON}, json_type(json, {listed}) AS {_KINDS}, "
-            f"json_extract_string(json, {listed}) AS {_TEXTS}, {bare} AS {_BARE} FROM {source}"
+        kinds, texts = (
+            _both(f"{read}(json, {own})", f"{read}(parent, {parents})", own, parents) for read in ("json_type", "json_extract_string")
         )
-        matched = f"SELECT *{found} FROM ({lines})"
-        return f"SELECT {AT}, {names}, concat_ws(' ', {odd}) AS {ODD} FROM (SELECT *, {values} FROM ({matched}))"
+        lines = f"SELECT row_number() OVER () - 1 AS {AT}, json FROM {source}"
+        if self.of_parent:
+            lines = f"SELECT {AT}, json, parent FROM ({lines}) ASOF JOIN {slices} ON {AT} >= first"
+        read = f"SELECT {AT}, json AS {_JSON}, {kinds} AS {_KINDS}, {texts} AS {_TEXTS}, {bare} AS {_BARE} FROM ({lines})"
+        matched = f"SELECT *{found} FROM ({read})"
+        digest = f", nullif(md5({_JSON}), md5('{{}}')) AS {DIGEST}" if self.digested else ""
+        return f"SELECT {AT}, {names}{digest}, concat_ws(' ', {odd}) AS {ODD} FROM (SELECT *, {values} FROM ({matched}))"
 
 
 def row_projection(collection: Collection) -> Projection:
@@ -70,14 +87,20 @@ def key_projection(collection: Collection) -> Projection:
     return Projection({name: collection.properties[name] for name in collection.key})
 
 
+def version_projection(collection: Collection, names: Iterable[str]) -> Projection:
+    """Some properties, and what tells records, their versions, and whether two of these are the same."""
+    cursor = [collection.cursor.property] if collection.cursor else []
+    return Projection({name: collection.properties[name] for name in dict.fromkeys([*collection.key, *cursor, *names])}, digested=True)
+
+
 class _Column:
     """One property's expressions, over the lists of JSON types and of texts at all pointers."""
 
-    def __init__(self, ordinal: int, name: str, prop: Property, pointers: list[str]) -> None:
+    def __init__(self, ordinal: int, name: str, prop: Property, pointers: list[tuple[bool, str]]) -> None:
         self.ordinal, self.prop, self.column = ordinal, prop, quoted(name)
         self.pattern = text(prop.match.text) if prop.match else ""
         self.exact = prop.column_type.exact and not prop.match
-        self._paths = {pointers.index(path.pointer) + 1: path for path in prop.paths(name)}
+        self._paths = {pointers.index((bool(prop.parent), path.pointer)) + 1: path for path in prop.paths(name)}
         self.kind = self._first(lambda place: f"{_KINDS}[{place}]")
         self.text = self._first(lambda place: f"{_TEXTS}[{place}]")
         self.found = f"_syncer_found_{ordinal}"
@@ -87,7 +110,7 @@ class _Column:
         """The value in its plain forms; NULL where it is not there, or odd."""
         sql = self.prop.column_type.sql
         if not self.pattern:
-            exact = self._first(lambda place: _exact(self._paths[place], place)) if self.exact else "NULL"
+            exact = self._first(self._exact) if self.exact else "NULL"
             return sql(self.kind, self.text, exact)
         matches = f"{self.found} <> ''"
         if isinstance(self.prop.column_type, String):
@@ -110,11 +133,22 @@ class _Column:
         exact = f"{self.kind} IN ('VARCHAR', 'UBIGINT', 'BOOLEAN') OR ({self.kind} = 'BIGINT' AND {self.text} <> '0')"
         return f"CASE WHEN {exact} THEN regexp_extract({self.text}, {self.pattern}, 1) END"
 
+    def _exact(self, place: int) -> str:
+        """What is kept of a parent is written by us: a text stands there as it is."""
+        return f"'\"' || {_TEXTS}[{place}] || '\"'" if self.prop.parent else _exact(self._paths[place], place)
+
     def _first(self, of: Callable[[int], str]) -> str:
         """Of several paths, the first that has a value decides."""
         if len(self._paths) == 1:
             return of(next(iter(self._paths)))
         return "(CASE " + " ".join(f"WHEN {_KINDS}[{place}] <> 'NULL' THEN {of(place)}" for place in self._paths) + " END)"
+
+
+def _both(own: str, parents: str, own_list: str, parent_list: str) -> str:
+    """Two lists of the record's and of the parent's values as one; what nothing asks for is not read."""
+    if parent_list == "[]":
+        return own
+    return parents if own_list == "[]" else f"list_concat({own}, {parents})"
 
 
 def _exact(path: Path, place: int) -> str:

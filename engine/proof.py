@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .hub.segment import Ended
+from .hub.segment import Ended, Proof
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class ReadAgain:
     """The list has to be read once more, and why."""
 
     why: str
+
+
+def weakest(one: Proof, other: Proof) -> Proof:
+    order: tuple[Proof, ...] = ("open", "checked", "proven")
+    return min(one, other, key=order.index)
 
 
 def snapshot(reason: str) -> Ended:

@@ -51,6 +51,7 @@ class Property:
         tuple[Path, ...] | None,
         Doc("the path of the value in the record (default: the property's name); of several, the first that has a value"),
     ] = field(default=None, metadata={"word": "from"})
+    parent: Annotated[str | None, Doc("the property of the parent whose value it takes, instead of one in the record")] = None
     match: Annotated[Pattern | None, Doc("a regular expression; its one group is the value, and no match is no value")] = None
     format: Annotated[
         str | None, Doc("how a timestamp or date is written: iso (the default), epoch_s, epoch_ms, epoch_us, or a strptime pattern")
@@ -76,7 +77,8 @@ class Property:
         return List(plain) if self.type.text.endswith("[]") else plain
 
     def paths(self, name: str) -> Sequence[Path]:
-        return self.source or (Path((name,)),)
+        """Where its value stands in the record; or, of a parent's property, in what the hub keeps of the parent's row."""
+        return self.source or (Path((self.parent or name,)),)
 
     def reader(self, name: str) -> Callable[[Sequence[bytes]], list[str | None]]:
         """A function from records to the exact JSON texts of the property: of its paths, the first that has a value decides.

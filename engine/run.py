@@ -24,10 +24,10 @@ from .fetch import Clock, Fetcher
 from .hub import Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader
-from .outcome import Observer, Outcome, Summary
+from .outcome import Observer, Outcome, PullBook, Summary
 from .parse import Source
 from .plan import Run
-from .pull import PullBook, Puller
+from .pull import Puller
 from .settings import Settings, needed
 from .stage import WORKERS, Stage
 
@@ -174,19 +174,21 @@ def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
 
         def planned(number: int) -> dict[str, Any]:
             run = Run(number, job.started, job.options.full)
-            steps = puller.begin(run, {name: state.of(name) for name in job.collections if name not in state.broken})
+            steps = puller.begin(run, job.collections, state)
             return {"format": 1, "at": job.started, "steps": {name: step.as_json() for name, step in steps.items() if step}}
 
         job.summary.run = job.hub.begin(planned, state)
         observer.planned([(name, step.reason if step else "nothing is due") for name, step in puller.steps.items()])
         stopped: str | None = None
-        for name, outcome in job.summary.collections.items():
+        for name in job.source.spec.by_parents(job.collections):
+            outcome = job.summary.collections[name]
             outcome.pull = PullBook()
             if stopped is not None:
                 outcome.fail("failed", stopped)
                 continue
             try:
-                puller.pull(name, state.of(name), outcome.pull)
+                state.of(name)
+                puller.pull(name, outcome.pull)
             except Refused as error:
                 stopped = settings.hide(str(error))
                 outcome.fail("failed", stopped)

@@ -190,10 +190,7 @@ def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> s
             templates += [one for one in (place.path, *place.params.values()) if one]
         templates += [collection.cursor.start] if collection.cursor and collection.cursor.start else []
     for template in templates:
-        try:
-            template.render(settings.values)
-        except MissingSetting as error:
-            missing += error.names
+        missing += sorted(template.settings - settings.values.keys())
     try:
         spec.api.auth.chosen(settings.values)
     except MissingSetting as error:

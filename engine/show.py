@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .outcome import Observer, Outcome, Summary
-from .pull import PullBook
+from .outcome import Observer, Outcome, PullBook, Summary
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import quote
 
 from .auth import Auth, NoAuth
 from .budget import Budget
@@ -69,6 +70,7 @@ class Api:
     base_url: Annotated[Template, Doc("what every path is appended to")]
     headers: Annotated[Mapping[str, Template], Doc("sent with every request")] = field(default_factory=dict)
     auth: Annotated[Auth, Doc("how requests prove who asks")] = field(default_factory=NoAuth)
+    concurrency: Annotated[int, Doc("how many requests may be under way at once", {"minimum": 1})] = 1
     budgets: Annotated[tuple[Budget, ...], Doc("how many requests are allowed; all hold at once")] = ()
     retry: Annotated[Retry, Doc("when a request that failed is sent again")] = field(default_factory=Retry)
     params: Annotated[Mapping[str, Template], Doc("query parameters of every request")] = field(default_factory=dict)
@@ -99,6 +101,14 @@ class Changed(Walk):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The collection to each of whose records belongs a list of these: `{{ parent.id }}` in `path` or `params` says which is asked for."""
+
+    collection: Annotated[str, Doc("the parent's collection")]
+    only_changed: Annotated[bool, Doc("between complete passes, ask only for the lists of parents that are new or changed")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Collection:
     """One kind of records: a list of the API, and a table of the warehouse."""
 
@@ -107,6 +117,7 @@ class Collection:
     params: Annotated[Mapping[str, Template], Doc("query parameters, besides the API's")] = field(default_factory=dict)
     records: Annotated[Path | None, Doc("the path of the list of records, if not the API's")] = None
     paginate: Annotated[Paginator | None, Doc("how the list goes on, if not as the API's others")] = None
+    parent: Annotated[Parent | None, Doc("the collection whose every record has a list of these")] = None
     key: Annotated[tuple[str, ...], Doc("the property, or properties, that tell one record from another", {"minItems": 1})]
     cursor: Annotated[Cursor | None, Doc("the property that moves when a record changes")] = None
     full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)
@@ -114,8 +125,22 @@ class Collection:
     properties: Annotated[Mapping[str, Property], Doc("the columns of the table, in order", {"minProperties": 1})]
 
     @property
-    def can_ask_changes(self) -> bool:
+    def asks_since(self) -> bool:
+        """Whether the API can be asked for what changed since an instant."""
         return self.cursor is not None and self.cursor.param is not None
+
+    @property
+    def can_ask_changes(self) -> bool:
+        """Whether there is a way to less than everything."""
+        return self.asks_since or (self.parent is not None and self.parent.only_changed)
+
+    @property
+    def of_parent(self) -> list[str]:
+        """The parent's properties that requests and columns take values from, in a fixed order."""
+        walks: list[Collection | Walk] = [self, self.full, self.changed or Changed()]
+        templates = [one for walk in walks for one in (walk.path, *walk.params.values()) if one]
+        named = {name for template in templates for name in template.parents}
+        return sorted(named | {prop.parent for prop in self.properties.values() if prop.parent})
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,13 @@ class Route:
     """The templates of the headers: they are filled in at send time, for they may hold secrets."""
     stored: Request | None = None
     """The request as it may be stored."""
+    of_parent: tuple[str, ...] = ()
+    """The parent's properties that are kept with its list."""
+    for_parent: Callable[[Mapping[str, Any]], Request] = field(default=lambda parent: Request(""), compare=False, repr=False)
+    """The request for one parent's list, from the values of its properties; `request` is that of a parent in general.
+
+    Raises ValueError for a value that is not there, or that no path can carry.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -138,7 +170,7 @@ class Route:
     @property
     def asked(self) -> list[Any]:
         """Which records are asked for, whatever the pages."""
-        return [(self.stored or self.request).as_json(), self.records and self.records.text]
+        return [(self.stored or self.request).as_json(), self.records and self.records.text, *self.of_parent]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,18 +196,55 @@ class Spec:
         """How a collection is read for a purpose: the purpose's own words over the collection's over the API's."""
         collection = self.collections[name]
         walk: Walk = collection.full if purpose == "full" else collection.changed or Changed()
-        path = (walk.path or collection.path or Template(name)).render(settings)
+        base = self.api.base_url.render(settings).rstrip("/")
+        path = walk.path or collection.path or Template(name)
         params = {**self.api.params, **collection.params, **walk.params}
-        request = Request.to(
-            self.api.base_url.render(settings).rstrip("/") + "/" + path.lstrip("/"),
-            {key: value.render(settings) for key, value in params.items()},
-        )
+
+        def for_parent(values: Mapping[str, Any]) -> Request:
+            in_path = path.render(settings, {word: _segment(_as_text(values[word])) for word in path.parents})
+            in_query = {
+                key: value.render(settings, {word: _as_text(values[word]) for word in value.parents}) for key, value in params.items()
+            }
+            return Request.to(f"{base}/{in_path.lstrip('/')}", in_query)
+
         return Route(
-            request,
+            for_parent({word: f"{{{word}}}" for word in collection.of_parent}),
             walk.records or collection.records or self.api.records,
             walk.paginate or collection.paginate or self.api.paginate,
             tuple((key, value.text) for key, value in self.api.headers.items()),
+            of_parent=tuple(collection.of_parent),
+            for_parent=for_parent,
         )
+
+    def by_parents(self, names: Iterable[str]) -> list[str]:
+        """The same collections, parents before their children."""
+        ordered: list[str] = []
+
+        def add(name: str) -> None:
+            parent = self.collections[name].parent
+            if parent and parent.collection in wanted and parent.collection not in ordered:
+                add(parent.collection)
+            if name not in ordered:
+                ordered.append(name)
+
+        wanted = list(names)
+        for name in wanted:
+            add(name)
+        return ordered
+
+
+def _as_text(value: Any) -> str:
+    """A parent's value as a request takes it. Raises ValueError where there is none."""
+    if value is None:
+        raise ValueError("has no value")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _segment(value: str) -> str:
+    """A value as one segment of a path, whatever it holds (RFC 3986, 3.3). Raises ValueError for what no segment can be."""
+    if value in ("", ".", ".."):
+        raise ValueError("is empty, or made of dots, which no path can carry")
+    return quote(value, safe="")
 
 
 KEY, CURSOR = " key", " cursor"
@@ -185,7 +254,10 @@ KEY, CURSOR = " key", " cursor"
 def property_fingerprints(collection: Collection) -> dict[str, str]:
     """Fingerprints of each property, and of what tells records and their versions apart: a load fills what has changed."""
     properties = collection.properties.items()
-    prints = {name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match), prop.required]) for name, prop in properties}
+    prints = {
+        name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match), prop.required] + ([prop.parent] if prop.parent else []))
+        for name, prop in properties
+    }
     cursor = collection.cursor.property if collection.cursor else None
     return {**prints, KEY: _hash(collection.key), CURSOR: _hash(cursor)}
 

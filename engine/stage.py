@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from . import spec
-from .columns import Reject
+from .columns import Boolean, Integer, Reject, Timestamp
 from .errors import HubError
-from .hub import Head, Hub
+from .hub import Head, Hub, Slice
 from .hub.folder import make_folder
 from .hub.segment import run_of
-from .project import AT, ODD, Projection, key_projection, quoted, row_projection, text
+from .plan import AsOf
+from .project import AT, DIGEST, ODD, Projection, key_projection, quoted, row_projection, text, version_projection
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,6 +45,15 @@ _NO_KEY = "is the key, or part of it, and has no value"
 
 ORDER_COLUMNS = ("_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line")
 """With the cursor after the first of them, the order in which versions of a record are newer."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some records of a segment: from the place `first` on (from 0), as far as `behind`, or as its end."""
+
+    segment: str
+    first: int = 0
+    behind: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,24 +144,62 @@ class Stage:
         for part in self._each(name, row_projection(collection), segments, lambda piece: piece.stage(collection.key, epoch, counted)):
             into.add(part)
 
-    def count_keys(self, name: str, collection: spec.Collection, segments: Sequence[str]) -> tuple[int, int]:
+    def count_keys(self, name: str, collection: spec.Collection, parts: Sequence[Part]) -> tuple[int, int]:
         """How many records have a readable key, and how many different keys there are."""
-        keys = self._keys(name, collection, segments)
+        keys = self._keys(name, collection, parts)
         listed = ", ".join(map(quoted, collection.key))
         row = self._connection().execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})").fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
-    def count_missing(self, name: str, collection: spec.Collection, held: Sequence[str], met: Sequence[str]) -> int:
-        """How many keys of the segments `held` are in none of the segments `met`."""
+    def count_missing(self, name: str, collection: spec.Collection, held: Sequence[Part], met: Sequence[Part]) -> int:
+        """How many keys of the parts `held` are in none of the parts `met`."""
         if not held:
             return 0
         had, has = self._keys(name, collection, held), self._keys(name, collection, met)
         row = self._connection().execute(f"SELECT count(*) FROM (FROM {had} EXCEPT FROM {has})").fetchone()
         return int(row[0]) if row else 0
 
-    def _keys(self, name: str, collection: spec.Collection, segments: Sequence[str]) -> str:
-        """A table expression: the keys in some segments."""
-        files = list(self._each(name, key_projection(collection), segments, lambda piece: piece.write_keys(collection.key)))
+    def parents(self, name: str, collection: spec.Collection, words: Sequence[str], now: AsOf, before: AsOf | None) -> Path:
+        """A file of the records that were alive, in the order of their keys, a JSON object a line; it stays until the stage closes.
+
+        Each holds the values of the properties `words` as `parent`, and whether the record was there `before` (`known`), and was
+        the same then (`same`), byte for byte.
+        """
+        with self.work():
+            newest, older = self._versions(name, collection, words, now), self._versions(name, collection, (), before)
+            kept = ", ".join(f"{quoted(word)} := {_plain(collection, word)}" for word in words)
+            keys, file = ", ".join(map(quoted, collection.key)), self.folder / "parents" / f"{self._next():06}.ndjson"
+            try:
+                make_folder(file.parent)
+            except OSError as error:
+                raise HubError(f"hub {self.hub.root}: cannot be written ({error.strerror}); correct its permissions") from error
+            self._connection().execute(
+                f"COPY (SELECT struct_pack({kept}) AS parent, o._segment IS NOT NULL AS known, "
+                f"coalesce(n.{DIGEST} = o.{DIGEST}, false) AS same FROM {newest} AS n LEFT JOIN {older} AS o USING ({keys}) "
+                f"ORDER BY {keys}) TO {text(str(file.resolve()))} (FORMAT json)"
+            )
+        return file
+
+    def _versions(self, name: str, collection: spec.Collection, words: Sequence[str], then: AsOf | None) -> str:
+        """A table expression: the newest version of each record, as a collection was."""
+        projection, staged = version_projection(collection, words), Staged()
+        for part in self._each(
+            name, projection, then.segments if then else (), lambda piece: piece.stage(collection.key, then.epoch if then else int, False)
+        ):
+            staged.add(part)
+        columns = ", ".join(f"NULL::{prop.column_type.duckdb} AS {quoted(word)}" for word, prop in projection.properties.items())
+        if not staged.files:
+            return f"(SELECT {columns}, NULL::VARCHAR AS {DIGEST}, NULL::VARCHAR AS _segment WHERE false)"
+        cursor = f"{quoted(collection.cursor.property)} DESC NULLS LAST, " if collection.cursor else ""
+        first, *others = ORDER_COLUMNS
+        order = f"{first} DESC, {cursor}" + ", ".join(f"{column} DESC" for column in others)
+        keys, files = ", ".join(map(quoted, collection.key)), ", ".join(map(text, staged.files))
+        return f"(FROM read_parquet([{files}]) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1)"
+
+    def _keys(self, name: str, collection: spec.Collection, parts: Sequence[Part]) -> str:
+        """A table expression: the keys in some parts of segments."""
+        wanted = {part.segment: part for part in parts}
+        files = list(self._each(name, key_projection(collection), list(wanted), lambda piece: piece.write_keys(collection.key, wanted)))
         if files:
             return f"read_parquet([{', '.join(map(text, files))}])"
         columns = ", ".join(f"NULL::{collection.properties[key].column_type.duckdb} AS {quoted(key)}" for key in collection.key)
@@ -233,12 +281,18 @@ class _Piece:
             unreadable_since=since,
         )
 
-    def write_keys(self, key: Sequence[str]) -> str:
-        """A file of the keys that can be read."""
+    def write_keys(self, key: Sequence[str], wanted: Mapping[str, Part]) -> str:
+        """A file of the keys that can be read, of the records that are wanted."""
         self._read()
         file, columns = str(self.stem.with_suffix(".parquet")), ", ".join(map(quoted, key))
+        spans = []
+        for start, head in zip(self.starts, self.heads, strict=True):
+            part = wanted[head.name]
+            behind = head.records if part.behind is None else part.behind
+            spans.append(f"({AT} >= {start + part.first} AND {AT} < {start + behind})")
         self.con.execute(
-            f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {_there(key)}) TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+            f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {_there(key)} AND ({' OR '.join(spans)})) "
+            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         )
         return file
 
@@ -272,7 +326,7 @@ class _Piece:
             f"{int(head.leg.partition('-')[2])}, {head.number})"
             for start, head in zip(self.starts, self.heads, strict=True)
         )
-        columns = ", ".join(f"r.{quoted(name)}" for name in self.projection.properties)
+        columns = ", ".join(f"r.{quoted(name)}" for name in [*self.projection.properties, *self._digest])
         written = self.con.execute(
             f"COPY (SELECT {columns}, p.segment || p.line AS _segment, p.epoch AS _syncer_epoch, p.run AS _syncer_run, "
             f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted "
@@ -293,11 +347,15 @@ class _Piece:
         head, line = self._head_of(value.place)
         return RejectedValue(f"{self.collection}/{head.name}", line, value.property, value.type, value.raw, value.reason, whole)
 
+    @property
+    def _digest(self) -> list[str]:
+        return [DIGEST] if self.projection.digested else []
+
     def _sql(self) -> str:
         """The rows with what was mended in them; what is odd is NULL in `plain`."""
         if not self.mended:
             return "SELECT * FROM plain"
-        columns = [f"plain.{AT}"]
+        columns = [f"plain.{AT}", *(f"plain.{name}" for name in self._digest)]
         for name, prop in self.projection.properties.items():
             mended = f", {prop.column_type.literal(f'mended.{quoted(name)}')}" if name in self.mended else ""
             columns.append(f"coalesce(plain.{quoted(name)}{mended}) AS {quoted(name)}")
@@ -307,7 +365,12 @@ class _Piece:
         listed = ", ".join(text(file) for file in files)
         limit = max(_SMALLEST_OBJECT_LIMIT, 2 * max(head.longest for head in self.heads))
         source = f"read_ndjson_objects([{listed}], maximum_object_size = {limit})"
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(source)}")
+        slices = None
+        if self.projection.of_parent:
+            slices = "(SELECT _syncer_at AS first, parent FROM slices)"
+            firsts = {first: parent.decode() for first, records, parent in self._slices() if records}
+            _fill(self.con, self.stem, "slices", list(firsts), {"parent": list(firsts.values())})
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(source, slices)}")
 
     def _read_cleaned(self) -> Collection[int]:
         """Project what DuckDB takes, with empty objects for what it refuses; gives the places of the latter.
@@ -356,7 +419,7 @@ class _Piece:
         for ordinal, places in sorted(odd.items()):
             name, prop = properties[ordinal]
             columns[name] = {}
-            for place, raw in self._raws(prop.reader(name), places):
+            for place, raw in self._raws(prop.reader(name), places, self._parents() if prop.parent else self._records()):
                 try:
                     columns[name][place] = prop.value(raw)
                 except Reject as reject:
@@ -369,14 +432,16 @@ class _Piece:
         rejects += [_OddValue(place, "", "", _shown(line), _NOT_JSON) for place, line in lines.items()]
         return sorted(rejects, key=attrgetter("place"))
 
-    def _raws(self, read: Callable[[Sequence[bytes]], list[str | None]], places: Sequence[int]) -> list[tuple[int, str | None]]:
-        """What a reader reads of the records at these places; those that it cannot read are left out, and noted as unreadable."""
+    def _raws(
+        self, read: Callable[[Sequence[bytes]], list[str | None]], places: Sequence[int], documents: Sequence[bytes]
+    ) -> list[tuple[int, str | None]]:
+        """What a reader reads of the documents at these places; those that it cannot read are left out, and noted as unreadable."""
         there = [place for place in places if place not in self.unreadable]
         try:
-            return list(zip(there, read([self._records()[place] for place in there]), strict=True))
+            return list(zip(there, read([documents[place] for place in there]), strict=True))
         except (ValueError, LookupError, RuntimeError):
             if len(there) > 1:
-                return [found for place in there for found in self._raws(read, [place])]
+                return [found for place in there for found in self._raws(read, [place], documents)]
             self.unreadable |= set(there)
             return []
 
@@ -385,6 +450,17 @@ class _Piece:
         if self._lines is None:
             self._lines = [line for head in self.heads for line in self.hub.records(self.collection, head.name)]
         return self._lines
+
+    def _slices(self) -> Iterator[tuple[int, int, bytes]]:
+        """Of each slice, the place of its first record, how many it has, and the parent's values as JSON; null where none are kept."""
+        for start, head in zip(self.starts, self.heads, strict=True):
+            for one in self.hub.slices(self.collection, head.name) or [Slice(0, 1, head.records, None)]:
+                yield start, one.records, msgspec.json.encode(one.parent)
+                start += one.records
+
+    def _parents(self) -> list[bytes]:
+        """The parent's values, for each record."""
+        return [parent for _, records, parent in self._slices() for _ in range(records)]
 
     def _check(self) -> None:
         """Raises HubError, naming the segment, where one is not as it was written."""
@@ -403,6 +479,14 @@ class _Piece:
 def _shown(raw: str) -> str:
     """A text as one that any warehouse can hold."""
     return raw.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\u0000")
+
+
+def _plain(collection: spec.Collection, word: str) -> str:
+    """A property's value as JSON can say it without loss: whole numbers and booleans as such, all else as text."""
+    kind, name = collection.properties[word].column_type, f"n.{quoted(word)}"
+    if isinstance(kind, Timestamp):
+        return f"regexp_replace(strftime({name}, '%Y-%m-%dT%H:%M:%S.%f'), '\\.?0+$', '') || 'Z'"
+    return name if isinstance(kind, Integer | Boolean) else f"CAST({name} AS VARCHAR)"
 
 
 def _there(key: Sequence[str]) -> str:

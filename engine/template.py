@@ -1,7 +1,7 @@
 """Templates: text with `{{ settings.name }}` in it. The only importer of jinja2. Pure.
 
 They make requests (base URL, path, params, headers, auth) and defaults of settings, never records. They are sandboxed, know
-`settings` and nothing else, and an unknown name is a mistake of the spec, found when the spec is read.
+`settings`, and `parent` where there is one, and an unknown name is a mistake of the spec, found when the spec is read.
 """
 
 from __future__ import annotations
@@ -44,10 +44,15 @@ class Template(Scalar):
     @property
     def settings(self) -> frozenset[str]:
         """The names of the settings it uses. Raises ValueError for any other name, or a mistake of its syntax."""
-        return _settings(self.text)
+        return _names(self.text)["settings"]
 
-    def render(self, settings: Mapping[str, str]) -> str:
-        """The text with the settings filled in. Raises MissingSetting with every name that has no value."""
+    @property
+    def parents(self) -> frozenset[str]:
+        """The names of the parent's properties that it uses: `{{ parent.id }}`."""
+        return _names(self.text)["parent"]
+
+    def render(self, settings: Mapping[str, str], parent: Mapping[str, str] | None = None) -> str:
+        """The text with the settings, and a parent's values, filled in. Raises MissingSetting with every name that has no value."""
         if missing := sorted(self.settings - settings.keys()):
             raise MissingSetting(*missing)
         if "{" not in self.text:
@@ -55,7 +60,9 @@ class Template(Scalar):
         from jinja2 import TemplateError
 
         try:
-            return _environment().from_string(self.text).render(settings=SimpleNamespace(**settings))
+            return (
+                _environment().from_string(self.text).render(settings=SimpleNamespace(**settings), parent=SimpleNamespace(**parent or {}))
+            )
         except (TemplateError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
             raise UsageError(f"the template {self.text!r} cannot be filled in ({type(error).__name__}); correct it") from None
 
@@ -71,9 +78,10 @@ def _environment() -> SandboxedEnvironment:
 
 
 @cache
-def _settings(text: str) -> frozenset[str]:
+def _names(text: str) -> dict[str, frozenset[str]]:
+    """What a template uses, of each thing that it may know."""
     if "{" not in text:
-        return frozenset()
+        return {"settings": frozenset(), "parent": frozenset()}
     from jinja2 import TemplateError, meta
     from jinja2.nodes import Extends, FromImport, Getattr, Getitem, Import, Include, Name
 
@@ -84,17 +92,20 @@ def _settings(text: str) -> frozenset[str]:
         raise ValueError(f"is not a template ({error}); write a setting as {{{{ settings.name }}}}") from None
     if any(tree.find(other) for other in (Extends, FromImport, Import, Include)):
         raise ValueError("asks for another template; write it out")
-    if unknown := sorted(meta.find_undeclared_variables(tree) - {"settings"}):
+    if unknown := sorted(meta.find_undeclared_variables(tree) - {"settings", "parent"}):
         raise ValueError(f"uses {unknown[0]!r}, which no template knows; write {{{{ settings.{unknown[0]} }}}}")
-    owners = ((node, getattr(node, "node", None)) for node in tree.find_all((Getattr, Getitem)))
-    found = [_member(node) for node, owner in owners if isinstance(owner, Name) and owner.name == "settings"]
-    if len(found) < sum(name.name == "settings" for name in tree.find_all(Name)):
-        raise ValueError("uses `settings` as a whole; name one: {{ settings.name }}")
-    return frozenset(found)
+    owners = [(node, getattr(node, "node", None)) for node in tree.find_all((Getattr, Getitem))]
+    found: dict[str, frozenset[str]] = {}
+    for thing in ("settings", "parent"):
+        members = [_member(node) for node, owner in owners if isinstance(owner, Name) and owner.name == thing]
+        if len(members) < sum(name.name == thing for name in tree.find_all(Name)):
+            raise ValueError(f"uses `{thing}` as a whole; name one: {{{{ {thing}.name }}}}")
+        found[thing] = frozenset(members)
+    return found
 
 
 def _member(node: Node) -> str:
     name = getattr(node, "attr", None) or getattr(getattr(node, "arg", None), "value", None)
     if not isinstance(name, str):
-        raise ValueError("looks a setting up by a computed name; write it out: {{ settings.name }}")
+        raise ValueError("looks something up by a computed name; write it out: {{ settings.name }}")
     return name

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rest_syncer.engine import load, pull
+from rest_syncer.engine import chain, load
 from rest_syncer.engine.destinations.duckdb import DuckDB
 from rest_syncer.engine.fetch import Clock
 from rest_syncer.engine.hub.folder import Folder
@@ -243,7 +243,7 @@ class _Mortal:
 def small_pieces(segment_bytes: int = 150, load_bytes: int = 500) -> Iterator[None]:
     """Chains of many segments, backlogs of many loads."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pull, "SEGMENT_BYTES", segment_bytes)
+        patch.setattr(chain, "SEGMENT_BYTES", segment_bytes)
         patch.setattr(load, "LOAD_BYTES", load_bytes)
         yield
 

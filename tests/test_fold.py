@@ -31,10 +31,10 @@ def test_a_hub_without_segments_says_nothing() -> None:
 
 
 def test_a_chain_that_has_not_ended_is_open_after_its_last_segment() -> None:
-    first = head("000001-01-000000", began=5, until=90, next={"url": "a"}, state={"page": 2})
-    second = head("000001-01-000001", began=5, until=90, next={"url": "b"}, state={"page": 3})
+    first = head("000001-01-000000", began=5, until=90, state={"page": 2})
+    second = head("000001-01-000001", began=5, until=90, state={"page": 3})
     assert state_of(first, second) == CollectionState(
-        tips={"000001-01": 1}, open={"full": OpenChain("000001-01", "000001-01-000001", 5, None, 90, "r", {"url": "b"}, {"page": 3})}
+        tips={"000001-01": 1}, open={"full": OpenChain("000001-01", "000001-01-000001", 5, None, 90, "r", {"page": 3})}
     )
 
 
@@ -46,6 +46,7 @@ def test_a_chain_goes_on_in_the_leg_of_another_run_and_its_pass_counts_from_wher
         firsts={"000003-01": 1},
         cursor=90,
         passes=(Pass(1, "000001-01", 5, "000003-01-000001", gone=True),),
+        parents=1,
     )
 
 
@@ -128,7 +129,7 @@ def test_what_cannot_be_folded_is_not_taken_for_what_was_known_before() -> None:
 def test_a_stored_fold_goes_on_as_if_all_had_been_read() -> None:
     """Each run's plan carries the fold of all before it."""
     heads = [
-        head("000001-01-000000", until=10, next={"url": "a"}),
+        head("000001-01-000000", until=10),
         head("000001-01-000001", until=10, ended=END),
         head("000002-01-000000", purpose="changed", since=10, until=20),
         head("000003-01-000001", "000002-01", "changed", END, since=10, until=20),

@@ -270,7 +270,7 @@ def test_a_plans_fold_and_later_heads_say_the_same_as_all_heads(tmp_path: Path) 
     """Whatever plans were written between, and whichever of two runs at once wrote a segment late."""
     hub = Hub(tmp_path, "shop")
     heads = [
-        head("000001-01-000000", until=50, next={"url": "a"}, state={"walk": {}}),
+        head("000001-01-000000", until=50, state={"walk": {}}),
         head("000002-01-000001", chain="000001-01", until=50, ended=END),
         head("000002-02-000000", "changed", since=50, until=60, ended=END),
         head("000003-01-000000", "changed", since=60, until=70),
@@ -285,7 +285,7 @@ def test_a_plans_fold_and_later_heads_say_the_same_as_all_heads(tmp_path: Path) 
         hub.append(one, RECORDS, [])
         assert hub.state().collections == {"orders": reduce(fold, heads[: number + 1], CollectionState())}
     hub.begin(nothing, hub.state())
-    late = head("000005-01-000001", until=90, next={"url": "b"})
+    late = head("000005-01-000001", until=90)
     hub.append(late, RECORDS, [])
     assert hub.state().of("orders").passes == reduce(fold, heads, CollectionState()).passes
     assert hub.state().of("orders").tips == reduce(fold, [*heads, late], CollectionState()).tips

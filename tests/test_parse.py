@@ -65,12 +65,13 @@ def test_a_good_spec_is_read_with_the_place_of_each_part() -> None:
         pytest.param(
             under_api("colour: red"),
             "s.yaml:6:3 api.colour: the key 'colour' is not known here; "
-            "known: auth, base_url, budgets, headers, paginate, params, records, retry",
+            "known: auth, base_url, budgets, concurrency, headers, paginate, params, records, retry",
             id="unknown-key-far-from-all",
         ),
         pytest.param(
             under_orders("paginate: {kind: nubmer}"),
-            's.yaml:10:16 collections.orders.paginate.kind: "nubmer" is not one of key_set, link_header, next_link, number, offset, single, token; '
+            's.yaml:10:16 collections.orders.paginate.kind: "nubmer" is not one of key_set, link_header, next_link, number, offset, '
+            "single, token; "
             "did you mean 'number'?",
             id="unknown-kind",
         ),
@@ -344,7 +345,8 @@ collections:
         "s.yaml:3:1 nmae: the key 'nmae' is not known here; did you mean 'name'?",
         "s.yaml:5:10 settings.site.type: \"strin\" is not one of string, integer, boolean; did you mean 'string'?",
         "s.yaml:7:3 api.base_url: there is no setting 'stie'; did you mean 'site'?",
-        "s.yaml:8:14 api.paginate.kind: \"nubmer\" is not one of key_set, link_header, next_link, number, offset, single, token; did you mean 'number'?",
+        's.yaml:8:14 api.paginate.kind: "nubmer" is not one of key_set, link_header, next_link, number, offset, single, token; '
+        "did you mean 'number'?",
         "s.yaml:11:15 collections.orders.key.1: 'line' is no property of orders; known: at, id",
         "s.yaml:13:7 collections.orders.properties.id.type: 'intger' is not a type; did you mean 'integer'?",
         "s.yaml:14:7 collections.orders.properties.id: the key 'id' stands here a second time; keep one of the two",

@@ -41,7 +41,7 @@ def done(began: int = NOW - DAY, run: int = 1) -> Pass:
 
 
 def opened(purpose: str, route: str, run: int = 3, since: int | None = None) -> OpenChain:
-    return OpenChain(f"{run:06}-01", f"{run:06}-01-000007", NOW - 5, since, NOW - 9, route, {"url": "u"}, {"walk": {"page": 3}})
+    return OpenChain(f"{run:06}-01", f"{run:06}-01-000007", NOW - 5, since, NOW - 9, route, {"walk": {"page": 3}})
 
 
 def passed(cursor: int | None = MINUTE_AGO, **parts: Any) -> CollectionState:
@@ -58,9 +58,7 @@ def new(purpose: Purpose, reason: str, since: int | None = None, leg: str = "000
 
 def resumed(purpose: Purpose, chain: OpenChain, leg: str = "000009-01") -> Step:
     reason = f"goes on after segment {chain.after} of run 3"
-    return Step(
-        "orders", purpose, leg, chain.chain, reason, NOW - 5, chain.since, NOW - 9, chain.after, {"url": "u"}, {"walk": {"page": 3}}
-    )
+    return Step("orders", purpose, leg, chain.chain, reason, NOW - 5, chain.since, NOW - 9, after=chain.after, state={"walk": {"page": 3}})
 
 
 CHANGES = "changes since 2016-11-22T11:59:00Z"

@@ -45,7 +45,6 @@ heads = st.builds(
     route=st.text("0123456789abcdef"),
     records=st.integers(0, 2**40),
     api_total=st.none() | st.integers(0, 2**70),
-    next=st.none() | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4), plain, max_size=3),
     state=st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4), plain, max_size=3),
     ended=st.none() | st.builds(Ended, st.text(max_size=5), st.sampled_from(["proven", "checked", "open"]), st.booleans()),
 )

@@ -25,7 +25,7 @@ from rest_syncer.engine.hub import Head, Hub
 from rest_syncer.engine.hub.segment import encode
 from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.spec import Collection
-from rest_syncer.engine.stage import RejectedValue, Stage, Staged
+from rest_syncer.engine.stage import Part, RejectedValue, Stage, Staged
 
 EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "15"))
 
@@ -551,8 +551,8 @@ def test_no_segments_are_no_rows(tmp_path: Path) -> None:
         into = Staged()
         stage.rows("things", NUMBERED, [FIRST], lambda name: 0, True, into)
         assert into == Staged()
-        assert stage.count_keys("things", NUMBERED, [FIRST]) == (0, 0)
-        assert stage.count_missing("things", NUMBERED, [FIRST], []) == 0
+        assert stage.count_keys("things", NUMBERED, [Part(FIRST)]) == (0, 0)
+        assert stage.count_missing("things", NUMBERED, [Part(FIRST)], []) == 0
 
 
 @pytest.mark.parametrize("piece", [1, 10_000])
@@ -564,11 +564,11 @@ def test_keys_are_counted_and_compared_over_segments(tmp_path: Path, monkeypatch
         two: [b'{"a":1,"b":"x"}', b'{"a":2,"b":"X"}', b'{"a":4,"b":"\\ud800"}'],
     }
     with Stage(hub_with(tmp_path, segments)) as stage:
-        assert stage.count_keys("things", TWO_KEYS, [one]) == (3, 2)
-        assert stage.count_keys("things", TWO_KEYS, [one, two]) == (5, 3)
-        assert stage.count_missing("things", TWO_KEYS, [one], [two]) == 1
-        assert stage.count_missing("things", TWO_KEYS, [one], []) == 2
-        assert stage.count_missing("things", TWO_KEYS, [], [two]) == 0
+        assert stage.count_keys("things", TWO_KEYS, [Part(one)]) == (3, 2)
+        assert stage.count_keys("things", TWO_KEYS, [Part(one), Part(two)]) == (5, 3)
+        assert stage.count_missing("things", TWO_KEYS, [Part(one)], [Part(two)]) == 1
+        assert stage.count_missing("things", TWO_KEYS, [Part(one)], []) == 2
+        assert stage.count_missing("things", TWO_KEYS, [], [Part(two)]) == 0
 
 
 # --- damage, and the lock ---------------------------------------------------------------------------------------------------

@@ -61,10 +61,10 @@ def test_every_missing_setting_is_named_at_once() -> None:
             id="all-settings-renamed",
         ),
         pytest.param(
-            "{{ settings[settings.a] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="computed-name"
+            "{{ settings[settings.a] }}", "looks something up by a computed name; write it out: {{ settings.name }}", id="computed-name"
         ),
         pytest.param(
-            "{{ settings[0] }}", "looks a setting up by a computed name; write it out: {{ settings.name }}", id="number-for-a-name"
+            "{{ settings[0] }}", "looks something up by a computed name; write it out: {{ settings.name }}", id="number-for-a-name"
         ),
         pytest.param(
             "{{ settings.a",

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from pathlib import Path
@@ -28,7 +28,7 @@ import msgspec
 from ..errors import HubError, UsageError
 from .fold import CollectionState, HubState, fold
 from .folder import Folder
-from .segment import Head, decode_head, decode_records, encode, run_of
+from .segment import Head, Slice, decode_head, decode_records, decode_slices, encode, run_of
 
 _HEAD_GUESS = 4096
 FOLD_EVERY = 32
@@ -36,7 +36,7 @@ FOLD_EVERY = 32
 
 T = TypeVar("T")
 
-__all__ = ["CollectionState", "Head", "Hub", "HubState", "Identity", "Manifest"]
+__all__ = ["CollectionState", "Head", "Hub", "HubState", "Identity", "Manifest", "Slice"]
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,10 @@ class Hub:
                 return run
             run += 1
 
-    def append(self, head: Head, records: list[bytes], envelopes: list[dict[str, Any]]) -> Head:
+    def append(self, head: Head, records: list[bytes], envelopes: list[dict[str, Any]], slices: Sequence[Slice] = ()) -> Head:
         """Store one more segment; durable when this returns. Who lost the race for its name reads what is stored."""
         name = self._file(head.collection, head.name)
-        if self.folder.put(name, encode(head, records, envelopes)):
+        if self.folder.put(name, encode(head, records, envelopes, slices)):
             return head
         return self.head(head.collection, head.name)
 
@@ -164,12 +164,19 @@ class Hub:
         return self.root / self._file(collection, name)
 
     def head(self, collection: str, name: str) -> Head:
+        return self._start(collection, name, decode_head)
+
+    def slices(self, collection: str, name: str) -> list[Slice]:
+        """Which of a segment's records belong to which parent."""
+        return self._start(collection, name, decode_slices) if self.head(collection, name).slices else []
+
+    def _start(self, collection: str, name: str, decode: Callable[[bytes, str], tuple[T | None, int]]) -> T:
+        """What stands at a segment's start: as much of it is read as is needed."""
         file, length = self._file(collection, name), _HEAD_GUESS
         while True:
-            start = self.folder.start_of(file, length)
-            head, needed = decode_head(start, f"{collection}/{name}")
-            if head is not None:
-                return head
+            found, needed = decode(self.folder.start_of(file, length), f"{collection}/{name}")
+            if found is not None:
+                return found
             if length >= needed:
                 raise HubError(f"segment {collection}/{name}: is cut off; restore the file")
             length = needed

@@ -23,7 +23,6 @@ class OpenChain:
     since: int | None
     until: int | None
     route: str
-    next: dict[str, Any] | None
     state: dict[str, Any]
 
 
@@ -58,6 +57,9 @@ class CollectionState:
     cursor: int | None = None
     """The end of the unbroken run of closed windows: changes are asked for from here. A pass begins the run anew, so that it
     mends what a wrong clock did."""
+
+    parents: int | None = None
+    """The run whose parents the last chain that ended has walked; None where none has."""
 
     @property
     def names(self) -> Iterator[str]:
@@ -103,11 +105,11 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
         state = replace(state, firsts={**state.firsts, head.leg: head.number})
     tips = {**state.tips, head.leg: max(head.number, state.tips.get(head.leg, -1))}
     if head.ended is None:
-        chain = OpenChain(head.chain, head.name, head.began, head.since, head.until, head.route, head.next, head.state)
+        chain = OpenChain(head.chain, head.name, head.began, head.since, head.until, head.route, head.state)
         return replace(state, tips=tips, open={**state.open, head.purpose: chain})
     ends = {head.purpose, "changed"}  # a pass has seen, too, what an older window was to bring
     open_chains = {purpose: chain for purpose, chain in state.open.items() if purpose not in ends or chain.chain > head.chain}
-    state = replace(state, tips=tips, open=open_chains)
+    state = replace(state, tips=tips, open=open_chains, parents=_later(state.parents, run_of(head.chain)))
     if head.purpose == "full":
         done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone, head.ended.whole, head.scope)
         known = any(one.chain == head.chain for one in state.passes)

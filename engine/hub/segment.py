@@ -1,6 +1,7 @@
 """A segment: one file of exact records, with a head that says what it is. Pure.
 
-    skippable frame   the head, JSON and its CRC-32: chain, counts, next request, paginator state, whether and why the chain ended
+    skippable frame   the head, JSON and its CRC-32: chain, counts, how far it has come, whether and why it ended
+    skippable frame   of a collection with a parent: which records belong to which parent, zstd
     zstd frame        the records' exact bytes, one a line, with zstd's own checksum
     skippable frame   the envelopes, zstd: of each page its request, status, kept headers, and the document around its records
 
@@ -26,7 +27,7 @@ import zstandard
 from ..errors import HubError
 
 FORMAT = 1
-_HEAD, _ENVELOPES = 0x184D2A50, 0x184D2A51
+_HEAD, _ENVELOPES, _SLICES = 0x184D2A50, 0x184D2A51, 0x184D2A52
 _LEVEL = 1
 """Level 1 is a third of level 3's time for a tenth more bytes."""
 
@@ -42,6 +43,18 @@ class Ended:
     gone: bool = False
     whole: bool = False
     """Whether nothing that the hub held was lacking."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """So many of a segment's records, in their order: those of one parent's list, as it was read for the `reading`-th time."""
+
+    number: int
+    """The parent's place among those of the chain, from 0."""
+    reading: int
+    records: int
+    parent: dict[str, Any] | None
+    """The values of the parent's properties that requests and columns use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +73,7 @@ class Head:
     until: int | None
     """Until when the chain's answers are complete, by the API's clock; None where it does not tell."""
     route: str
-    """Fingerprint of the way of reading: `next` is only used while it stays the same."""
+    """Fingerprint of the way of reading: a stored request is only used while it stays the same."""
     scope: str = ""
     """Fingerprint of which records the spec asked for."""
     spec: str = ""
@@ -73,10 +86,13 @@ class Head:
     """The longest record's bytes."""
     raw_bytes: int = 0
     """All records' bytes."""
+    slices: int = 0
+    """How many slices its records are made of; 0 where the collection has no parent."""
     api_total: int | None = None
-    next: dict[str, Any] | None = None
-    """The request of the page after this segment's last, without credentials."""
+    reading: int = 1
+    """The how-manieth reading of its list the records are of, where the collection has no parent."""
     state: dict[str, Any] = field(default_factory=dict)
+    """How far the chain has come: with the request of the page after this segment's last, without credentials."""
     ended: Ended | None = None
     format: int = FORMAT
     sha256: str = ""
@@ -112,13 +128,14 @@ def number_of(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def encode(head: Head, records: Sequence[bytes], envelopes: Sequence[dict[str, Any]]) -> bytes:
+def encode(head: Head, records: Sequence[bytes], envelopes: Sequence[dict[str, Any]], slices: Sequence[Slice] = ()) -> bytes:
     """The whole file."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     lines = compressor.compress(b"\n".join(records) + b"\n" if records else b"")
     around = compressor.compress("\n".join(json.dumps(one, separators=(",", ":")) for one in envelopes).encode())
-    rest = lines + _frame(_ENVELOPES, around)
-    sealed = asdict(head) | {"sha256": sha256(rest).hexdigest()}
+    parts = _frame(_SLICES, compressor.compress(msgspec.json.encode(slices))) if slices else b""
+    rest = parts + lines + _frame(_ENVELOPES, around)
+    sealed = asdict(head) | {"sha256": sha256(rest).hexdigest(), "slices": len(slices)}
     content = json.dumps(sealed, separators=(",", ":")).encode()
     return _frame(_HEAD, content[:-1] + _seal(content)) + rest
 
@@ -152,8 +169,30 @@ def decode_records(data: bytes, name: str) -> list[bytes]:
     head, start = decode_head(data, name)
     if head is None or sha256(data[start:]).hexdigest() != head.sha256:
         raise HubError(f"segment {name}: is damaged (its checksum does not fit); restore the file")
+    if head.slices:
+        _, start = decode_slices(data, name)
     body = zstandard.ZstdDecompressor().decompressobj().decompress(data[start:])
     return body.split(b"\n")[:-1] if body else []
+
+
+def decode_slices(data: bytes, name: str) -> tuple[list[Slice] | None, int]:
+    """The slices of a segment that has some, and where they end; None where `data` is too short (then: how many bytes it takes).
+
+    Raises HubError where they cannot be read.
+    """
+    head, start = decode_head(data, name)
+    if head is None or len(data) < start + 8:
+        return None, start + (8 if head else 0)
+    magic, length = struct.unpack("<II", data[start : start + 8])
+    end = start + 8 + length
+    if magic == _SLICES and len(data) < end:
+        return None, end
+    try:
+        if magic != _SLICES:
+            raise ValueError
+        return msgspec.json.decode(zstandard.ZstdDecompressor().decompress(data[start + 8 : end]), type=list[Slice]), end
+    except (msgspec.MsgspecError, zstandard.ZstdError, ValueError):
+        raise HubError(f"segment {name}: its slices cannot be read; restore the file") from None
 
 
 def _seal(content: bytes) -> bytes:

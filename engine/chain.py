@@ -1,0 +1,499 @@
+"""Walks a chain, from where a step begins to its end, into the hub. I/O.
+
+A chain is one list, or, where the collection has a parent, one list for each of its records. A page counts when its segment is
+durable: segments close after some seconds or megabytes, at the chain's end, and before any error leaves here. What was
+received stays, and the next run goes on behind it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from .errors import FetchError, Incomplete, PageError
+from .exchange import Listing, Page, Request, origin
+from .fetch import Fetcher
+from .hub import CollectionState, Head, Hub, Slice
+from .hub.fold import fold
+from .hub.segment import Ended, Proof, run_of, segment_name
+from .outcome import PullBook, Watcher
+from .paginate import End
+from .plan import Step, as_of
+from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
+from .read import Reader
+from .spec import Collection, Route, Spec, collection_fingerprint
+from .stage import Part, Stage
+
+SEGMENT_BYTES = 8 * 2**20
+SEGMENT_SECONDS = 5.0
+
+READINGS = 2
+"""How often a list is read in one run, where there is evidence that records slipped between its pages."""
+MOST_FAILED = 20
+"""How many parents' lists may fail before the others are left for later, too."""
+
+_PAGE_BETTER = "page by a key that does not move, if the API can, or run at a quieter time"
+_FORGOTTEN = (400, 404, 410, 422)
+"""What an API says to a page token that it does not know any more."""
+
+
+@dataclass
+class Place:
+    """How far one list has come: kept with each segment, so that any run can go on."""
+
+    slice: int = 0
+    """The parent's place among those of the chain; 0 where there is none."""
+    parent: dict[str, Any] | None = None
+    since: int | None = None
+    walk: dict[str, Any] = field(default_factory=dict)
+    """The paginator's own state."""
+    reading: int = 1
+    first_reading: int = 1
+    """The first reading that was not broken off."""
+    pages: int = 0
+    first_total: int | None = None
+    last_total: int | None = None
+    began: str = ""
+    """The segment in which the list begins."""
+    next: dict[str, Any] | None = None
+
+    def again(self, broken_off: bool = False) -> Place:
+        """The same list from its first page on."""
+        fresh = Place(self.slice, self.parent, self.since, reading=self.reading + 1, first_reading=self.first_reading, began=self.began)
+        return replace(fresh, first_reading=fresh.reading) if broken_off else fresh
+
+
+@dataclass
+class Walked:
+    """How far a chain has come."""
+
+    place: Place | None = None
+    """The list in hand; None between two."""
+    slices: int = 0
+    """How many lists were begun."""
+    failed: list[Place] = field(default_factory=list)
+    """The lists that could not be read; the next run tries them again."""
+    covered: int | None = None
+    """The run whose parents all had their lists read when the chain began."""
+    lists: int = 0
+    """How many lists came to their end."""
+    proof: Proof = "proven"
+    """The weakest of them."""
+    gone: bool = True
+    whole: bool = True
+    total: int | None = None
+    """What the API declares of all of them."""
+
+
+class Chain:
+    """One step being carried out. `parent` is the state of the parent's collection, where there is one."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        step: Step,
+        route: Route,
+        scope: str,
+        state: CollectionState,
+        parent: CollectionState | None,
+        *,
+        hub: Hub,
+        fetcher: Fetcher,
+        stage: Stage,
+        watcher: Watcher,
+        stored: Callable[[str], None],
+        book: PullBook,
+    ) -> None:
+        self.spec, self.step, self.route, self.scope, self.parent = spec, step, route, scope, parent
+        self.hub, self.fetcher, self.stage, self.watcher, self.stored, self.book = hub, fetcher, stage, watcher, stored, book
+        self.state = self.base = state
+        self.collection: Collection = spec.collections[step.collection]
+        self.reader = Reader(self.collection, route)
+        self.until = step.until
+        self.walked = msgspec.convert(step.state, Walked) if step.state else Walked(covered=step.covered)
+        self.name = step.first_name
+        self.buffer = _Buffer(fetcher.clock.monotonic())
+        self.has_read = False
+        """Whether a page came."""
+        self.reason = ""
+        """Why the last list ended."""
+        self.troubles: list[str] = []
+
+    def walk(self) -> None:
+        """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
+        with _Ahead(self.fetcher.send, self.spec.api.concurrency) as ahead:
+            try:
+                for place, upcoming in self._places():
+                    try:
+                        self._walk_list(place, upcoming, ahead)
+                    except (FetchError, PageError, Incomplete) as error:
+                        if self.collection.parent is None:
+                            raise
+                        self._set_aside(error)
+            except BaseException:
+                if self.buffer.pages:
+                    self._close()
+                raise
+        if self.troubles:
+            self._close()
+            others = f"; and {len(self.troubles) - 1} more lists" if len(self.troubles) > 1 else ""
+            raise Incomplete(f"{self.troubles[0]}{others}; the others are complete, and the next run tries these again")
+        self._end()
+
+    def _places(self) -> Iterator[tuple[Place, Sequence[Place]]]:
+        """The lists to walk, each with some of those that follow it: what is in hand, then the rest, then what failed before."""
+        walked = self.walked
+        earlier = list(walked.failed)
+        if walked.place is not None:
+            yield walked.place, ()
+        coming: deque[Place] = deque()
+        rest = self._slices(walked.slices)
+        while True:
+            coming.extend(islice(rest, max(self.spec.api.concurrency, 1) - len(coming)))
+            if not coming:
+                break
+            place = coming.popleft()
+            walked.slices = place.slice + 1
+            yield replace(place, began=self.name), coming
+        for place in earlier:
+            walked.failed.remove(place)
+            yield place, ()
+
+    def _slices(self, done: int) -> Iterator[Place]:
+        """The lists that were not begun yet: one, or one for each parent. Raises Incomplete where no parent was ever read."""
+        parent = self.collection.parent
+        if parent is None:
+            yield from [] if done else [Place(since=self.step.since)]
+            return
+        segments = self.hub.segments(parent.collection)
+        if not segments or self.parent is None:
+            raise Incomplete(f"{self.step.collection}: no {parent.collection} were ever read, whose lists these are; select them, too")
+        now = as_of(self.parent, segments, run_of(self.step.chain))
+        before = None if self.walked.covered is None else as_of(self.parent, segments, self.walked.covered)
+        file = self.stage.parents(parent.collection, self.spec.collections[parent.collection], self.collection.of_parent, now, before)
+        with file.open("rb") as lines:
+            number = 0
+            for line in lines:
+                found = json.loads(line)
+                if self.step.purpose == "changed" and parent.only_changed and found["known"] and found["same"]:
+                    continue
+                if number >= done:
+                    yield Place(number, found["parent"], self.step.since if found["known"] else None)
+                number += 1
+        file.unlink()
+
+    def _set_aside(self, error: FetchError | PageError | Incomplete) -> None:
+        """Leave a list for later, with how far it has come. Raises the error where too many failed already."""
+        place = self.walked.place
+        if place is None or len(self.walked.failed) >= MOST_FAILED:
+            raise error
+        self.walked.failed.append(place)
+        self.walked.place = None
+        self.troubles.append(str(error))
+
+    def _walk_list(self, place: Place, upcoming: Sequence[Place], ahead: _Ahead) -> None:
+        """One list, from where it is to its end."""
+        self.walked.place = place
+        resumed, readings = place.next is not None, 1
+        request = Request.from_json(place.next) if place.next else self._first(place)
+        while True:
+            ahead.expect(request, self._foreseen(place, request, upcoming))
+            try:
+                page = ahead.get(request)
+            except FetchError as error:
+                if not resumed or error.status not in _FORGOTTEN:
+                    raise
+                self.watcher.goes_on(
+                    self.step.collection, f"begins anew, for the page to go on with is gone (status {error.status})"
+                )  # fmt: skip
+                resumed, place = False, place.again(broken_off=True)
+                self.walked.place, request = place, self._first(place)
+                continue
+            resumed = False
+            try:
+                listing = self.reader.listing(page, self.fetcher.settings.unmasked(page.request), place.parent)
+                outcome = self._after(place, page, listing)
+            except (PageError, Incomplete) as error:
+                raise type(error)(f"{self._where(place, page)}: {error}") from None
+            self._take(place, page, listing)
+            if isinstance(outcome, End):
+                verdict = self._graded(place, outcome)
+                if isinstance(verdict, Ended):
+                    self._ended(place, verdict)
+                    return
+                place = place.again()
+                self.walked.place, request = place, self._first(place)
+                place.next, readings = request.as_json(), readings + 1
+                if readings > READINGS:
+                    self._close()
+                    raise Incomplete(f"{self.step.collection}: read twice, and still {verdict.why}; {_PAGE_BETTER}")
+                self.watcher.goes_on(self.step.collection, f"read again: {verdict.why}")
+            else:
+                walk, request = dict(outcome[0]), self._storable(outcome[1])
+                place.walk, place.next = walk, request.as_json()
+            if self.buffer.is_full(self.fetcher.clock.monotonic()):
+                self._close()
+
+    def _foreseen(self, place: Place, request: Request, upcoming: Sequence[Place]) -> Iterator[Request]:
+        """The requests that will follow, as far as they are known by now."""
+        yield from map(self._storable, self.route.paginate.ahead(place.walk, self.fetcher.settings.unmasked(request)))
+        with suppress(Incomplete):  # it is told when that list is walked
+            for other in upcoming:
+                yield self._first(replace(other))
+
+    def _first(self, place: Place) -> Request:
+        """The first request of a list, and its state. Raises Incomplete where the parent's values make none."""
+        try:
+            request = self.route.for_parent(place.parent or {})
+        except ValueError as error:
+            raise Incomplete(f"{self.step.collection}: what a request takes from a parent {error}; take another property") from None
+        cursor = self.collection.cursor
+        if self.step.purpose == "changed" and cursor and cursor.param:
+            if place.since is not None:
+                request = request.with_params({cursor.param: cursor.bound(place.since)})
+            elif cursor.start is not None:
+                request = request.with_params({cursor.param: cursor.start.render(self.fetcher.settings.values)})
+        state, request = self.route.paginate.first(request)
+        place.walk = dict(state)
+        return self._storable(request)
+
+    def _storable(self, request: Request) -> Request:
+        """The request with secrets by name instead of value: what is sent, and what is stored."""
+        return self.fetcher.settings.masked(request)
+
+    def _after(self, place: Place, page: Page, listing: Listing) -> Any:
+        try:
+            total = self.route.paginate.total_of(listing)
+            outcome = self.route.paginate.after(place.walk, listing)
+            if not isinstance(outcome, End):
+                origin(outcome[1].url)  # raises ValueError where it is no URL
+        except PageError as error:
+            raise PageError(f"the answer {error}") from None
+        except ValueError:
+            raise PageError("the answer has a next link that is no URL in UTF-8") from None
+        if listing.null and isinstance(outcome, End) and (outcome.by_emptiness or not outcome.certain):
+            raise PageError(listing.null)
+        if place.pages == 0:
+            place.first_total = total
+        place.last_total = total
+        return outcome
+
+    def _take(self, place: Place, page: Page, listing: Listing) -> None:
+        if self.step.is_new and not self.has_read and self.collection.cursor:
+            self.until = self.collection.cursor.window_end(page.headers, page.seconds, self.fetcher.clock.time())
+        place.pages += 1
+        self.has_read = True
+        self.buffer.add(place, page, listing, self.fetcher)
+        book = self.book
+        book.requests += page.requests
+        book.pages += 1
+        book.bytes += len(page.body)
+        book.received += len(listing.records)
+        if self.collection.parent is None and (place.pages == 1 or not self.route.paginate.stable):
+            book.api_total = place.last_total
+        self.watcher.pulled(self.step.collection, book)
+
+    def _ended(self, place: Place, verdict: Ended) -> None:
+        """Sum up a list that has ended."""
+        walked = self.walked
+        walked.lists += 1
+        walked.proof = weakest(walked.proof, verdict.proof)
+        walked.gone, walked.whole = walked.gone and verdict.gone, walked.whole and verdict.whole
+        walked.place = None
+        self.reason = verdict.reason
+        if self.collection.parent and place.last_total is not None:
+            walked.total = self.book.api_total = (walked.total or 0) + place.last_total
+
+    def _end(self) -> None:
+        """Write the chain's end."""
+        walked, parent = self.walked, self.parent
+        if self.collection.parent is None:
+            verdict = Ended(self.reason, walked.proof, walked.gone, walked.whole)
+        else:
+            knows_all = parent is not None and bool(parent.passes)
+            verdict = Ended("all_parents", walked.proof, gone=walked.gone and knows_all)
+        self.book.stop = verdict.reason
+        self.book.proof = verdict.proof if self.book.proof is None else weakest(self.book.proof, verdict.proof)
+        self._close(verdict)
+
+    def _close(self, ended: Ended | None = None) -> None:
+        """Make what was received durable."""
+        buffer, place = self.buffer, self.walked.place
+        head = Head(
+            collection=self.step.collection,
+            name=self.name,
+            chain=self.step.chain,
+            purpose=self.step.purpose,
+            began=self.step.began,
+            since=self.step.since,
+            until=self.until,
+            route=self.route.fingerprint,
+            scope=self.scope,
+            spec=collection_fingerprint(self.collection),
+            pages=len(buffer.pages),
+            requests=buffer.requests,
+            bytes=buffer.bytes,
+            records=len(buffer.records),
+            longest=max(map(len, buffer.records), default=0),
+            raw_bytes=buffer.raw_bytes,
+            api_total=place.last_total if place else self.book.api_total,
+            state={} if ended else asdict(self.walked),
+            reading=buffer.reading,
+            ended=ended,
+        )
+        stored = self.hub.append(head, buffer.records, buffer.pages, buffer.slices if self.collection.parent else ())
+        self.state = fold(self.state, stored)
+        self.stored(self.step.collection)
+        self.name = segment_name(self.step.leg, stored.number + 1)
+        self.buffer = _Buffer(self.fetcher.clock.monotonic())
+
+    def _graded(self, place: Place, end: End) -> Ended | ReadAgain:
+        """What a list's end proves; one whose pages can shift is checked against its keys."""
+        if not end.certain:
+            return Ended(end.reason, "open")
+        alone = self.collection.parent is None
+        if alone and self.step.purpose == "full" and place.reading == 1 and self._lacks_all():
+            return ReadAgain("the list is empty, and the hub holds records of it")
+        if self.route.paginate.stable or place.pages == 1:
+            return snapshot(end.reason)
+        self._close()
+        name = self.step.collection
+        last = self._parts(place, place.reading)
+        with self.stage.work():
+            keys, distinct = self.stage.count_keys(name, self.collection, last)
+            reading = Reading(
+                place.pages,
+                keys,
+                distinct,
+                place.first_total,
+                place.last_total,
+                unreadable=sum((part.behind or 0) - part.first for part in last) - keys,
+                overlaps=end.overlaps,
+                slips=end.slips,
+            )
+            if place.reading > place.first_reading:
+                _, both = self.stage.count_keys(name, self.collection, [*self._parts(place, place.reading - 1), *last])
+                return grade_again(end.reason, reading, both)
+            if alone and self.step.purpose == "full":
+                held = [Part(name) for name in self._held(exclude={head.name for head in self._heads()})]
+                reading = replace(reading, missing=self.stage.count_missing(name, self.collection, held, last))
+        return grade(end.reason, reading)
+
+    def _parts(self, place: Place, reading: int) -> list[Part]:
+        """Where the records of one reading of a list lie."""
+        if self.collection.parent is None:
+            return [Part(head.name, 0, head.records) for head in self._heads() if head.reading == reading]
+        parts = []
+        for head in self._heads(place.began):
+            first = 0
+            for one in self.hub.slices(self.step.collection, head.name):
+                if (one.number, one.reading) == (place.slice, reading) and one.records:
+                    parts.append(Part(head.name, first, first + one.records))
+                first += one.records
+        return parts
+
+    def _lacks_all(self) -> bool:
+        """Whether the chain, whichever runs walked it, brought no record at all, but the hub holds some."""
+        if self.buffer.records or self.book.received:
+            return False
+        own = self._heads()
+        held = self._held(exclude={head.name for head in own})
+        return not any(head.records for head in own) and any(self.hub.head(self.step.collection, name).records for name in held)
+
+    def _heads(self, since: str = "") -> list[Head]:
+        """The chain's segments, or those from one of them on."""
+        names = [name for name in self.hub.segments(self.step.collection) if name >= max(self.step.chain, since)]
+        return [head for head in (self.hub.head(self.step.collection, name) for name in names) if head.chain == self.step.chain]
+
+    def _held(self, exclude: set[str]) -> list[str]:
+        """The segments with all keys that were alive when the pass began: since the last pass that all of them came in."""
+        last = max((one.run for one in self.base.passes if one.gone or one.whole), default=0)
+        names = self.hub.segments(self.step.collection)
+        return [name for name in names if run_of(name) >= last and name not in exclude]
+
+    def _where(self, place: Place, page: Page) -> str:
+        return f"{self.step.collection}, page {place.pages + 1}, status {page.status}, {self.fetcher.shown(page.request)}"
+
+
+class _Ahead:
+    """Sends requests before their answers are needed, so many at once; they are taken in the order in which they are needed."""
+
+    def __init__(self, send: Callable[[Request], Page], most: int) -> None:
+        self._send, self._most = send, most
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="ahead") if most > 1 else None
+        self._waiting: dict[Request, Future[Page]] = {}
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._drop()
+        if self._pool:
+            self._pool.shutdown(wait=error[0] is None, cancel_futures=True)
+
+    def expect(self, request: Request, following: Iterator[Request]) -> None:
+        """`request` is needed now, and then, it seems, the others."""
+        if self._pool is None:
+            return
+        if self._waiting and request not in self._waiting:
+            self._drop()
+        for one in (request, *islice(following, self._most - 1)):
+            if one not in self._waiting and len(self._waiting) < self._most:
+                self._waiting[one] = self._pool.submit(self._send, one)
+
+    def get(self, request: Request) -> Page:
+        """The answer. Raises what sending it raised."""
+        future = self._waiting.pop(request, None)
+        return future.result() if future else self._send(request)
+
+    def _drop(self) -> None:
+        """What was sent for nothing."""
+        for future in self._waiting.values():
+            future.cancel()
+        self._waiting.clear()
+
+
+@dataclass
+class _Buffer:
+    """What was received and is not yet durable."""
+
+    opened: float
+    records: list[bytes] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    raw_bytes: int = 0
+    bytes: int = 0
+    requests: int = 0
+    reading: int = 1
+
+    def add(self, place: Place, page: Page, listing: Listing, fetcher: Fetcher) -> None:
+        self.records += listing.records
+        self.raw_bytes += sum(map(len, listing.records))
+        self.bytes += len(page.body)
+        self.requests += page.requests
+        self.reading = place.reading
+        last = self.slices[-1] if self.slices else None
+        if last is not None and (last.number, last.reading) == (place.slice, place.reading):
+            self.slices[-1] = replace(last, records=last.records + len(listing.records))
+        else:
+            self.slices.append(Slice(place.slice, place.reading, len(listing.records), place.parent))
+        self.pages.append(
+            {
+                "request": page.request.as_json(),
+                "status": page.status,
+                "headers": {name: fetcher.settings.hide(value) for name, value in page.headers.items()},
+                "records": len(listing.records),
+                "envelope": fetcher.settings.hidden(listing.envelope),
+            }
+        )
+
+    def is_full(self, now: float) -> bool:
+        return self.raw_bytes >= SEGMENT_BYTES or now - self.opened >= SEGMENT_SECONDS

@@ -1,0 +1,342 @@
+"""Parents and children: each parent's list is read, for itself, as often as it must be, and every value of a parent arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import duckdb
+import httpx
+import pytest
+
+from rest_syncer.engine.outcome import Summary
+from rest_syncer.engine.parse import parse_spec
+from rest_syncer.engine.run import Options, run
+from rest_syncer.engine.settings import given_settings
+from tests.test_run import DATE, Still
+
+SPEC = """
+syncer: 1
+name: shop
+api: {base_url: https://api.example.com, records: data, retry: {attempts: 1}, paginate: {kind: number, total: total}}
+collections:
+  items:
+    parent: orders
+    path: /orders/{{ parent.id }}/items
+    key: [order_id, id]
+    properties:
+      order_id: {type: string, parent: id}
+      placed: {type: timestamp, parent: at}
+      id: integer
+      name: string
+  orders:
+    key: id
+    properties: {id: string, at: timestamp}
+"""
+
+
+class Noon(Still):
+    """No answer takes any time."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@dataclass
+class Shop:
+    """An API of orders, each with its items, in pages of two; `broken` are paths (and pages) that answer 500."""
+
+    folder: Path
+    orders: dict[str, dict[int, str]] = field(default_factory=dict)
+    changed_at: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    spec: str = SPEC
+    since: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        raw = request.url.raw_path.decode()
+        self.asked.append(raw)
+        path = raw.partition("?")[0]
+        if raw in self.broken or path in self.broken:
+            return httpx.Response(500)
+        rows: list[dict[str, Any]]
+        if path == "/orders":
+            rows = [{"id": one, "at": self.changed_at.get(one, "2016-11-22T10:00:00Z")} for one in sorted(self.orders)]
+        else:
+            order = unquote(path.removeprefix("/orders/").removesuffix("/items"))
+            rows = [{"id": id_, "name": name} for id_, name in sorted(self.orders[order].items())]
+            if since := request.url.params.get("since"):
+                rows = [row for row in rows if self.since.get((order, row["id"]), 0) >= int(since)]
+        page = int(request.url.params.get("page", 1))
+        return httpx.Response(200, headers=DATE, json={"data": rows[page * 2 - 2 : page * 2], "total": len(rows)})
+
+    def run(self, *select: str, full: bool = False, concurrency: int = 1) -> Summary:
+        self.asked.clear()
+        source = parse_spec(self.spec.replace("retry:", f"concurrency: {concurrency}, retry:"))
+        options = Options(hub=str(self.folder / "hub"), to=f"duckdb:{self.folder / 'shop.db'}", full=full, select=select)
+        settings = given_settings(source.spec, (), str(self.folder))
+        return run(source, settings, options, clock=Noon(), transport=httpx.MockTransport(self.answer))
+
+    def table(self, name: str = "items", columns: str = "order_id, id, name", where: str = "_deleted_at IS NULL") -> list[tuple[Any, ...]]:
+        with duckdb.connect(":memory:") as con:
+            con.execute(f"ATTACH '{self.folder / 'shop.db'}' AS w (READ_ONLY)")
+            return con.execute(f"SELECT {columns} FROM w.shop.{name} WHERE {where} ORDER BY ALL").fetchall()
+
+    @property
+    def items(self) -> list[tuple[str, int, str]]:
+        return sorted((order, id_, name) for order, items in self.orders.items() for id_, name in items.items())
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    orders = {"a": {1: "pen"}, "b": {1: "ink", 2: "pad", 3: "cup"}, "c": {}}
+    return Shop(tmp_path, orders)
+
+
+def error_of(summary: Summary, name: str = "items") -> str:
+    return "; ".join(summary.collections[name].errors)
+
+
+def test_each_parents_list_is_read_with_its_own_pages(shop: Shop) -> None:
+    summary = shop.run()
+    assert summary.status == "complete", error_of(summary)
+    assert shop.table() == shop.items
+    assert [one for one in shop.asked if "items" in one] == [
+        "/orders/a/items?page=1", "/orders/b/items?page=1", "/orders/b/items?page=2", "/orders/c/items?page=1",
+    ]  # fmt: skip
+    book = summary.collections["items"].book()
+    assert (book["stop"], book["api_total"], book["received"], book["proof"]) == ("all_parents", 4, 4, "checked")
+
+
+def test_values_of_the_parent_become_columns(shop: Shop) -> None:
+    shop.changed_at["b"] = "2016-11-22T10:00:00.250+01:00"
+    shop.run()
+    assert shop.table(columns="DISTINCT order_id, epoch_ms(placed)") == [("a", 1479808800000), ("b", 1479805200250)]
+
+
+@pytest.mark.parametrize("name", ["a/b?x=1", "../../admin", "a b", "a\nb", "ü&é#", "%2F", "a'\"b", "{{ settings.x }}"])
+def test_a_parents_value_is_one_segment_of_the_path_whatever_it_holds(shop: Shop, name: str) -> None:
+    shop.orders = {name: {7: "pen"}}
+    assert shop.run().status == "complete"
+    assert shop.table() == [(name, 7, "pen")]
+
+
+@pytest.mark.parametrize("name", [".", "..", ""])
+def test_a_value_that_no_path_can_carry_is_told_and_the_others_are_read(shop: Shop, name: str) -> None:
+    shop.orders = {name: {7: "pen"}, "z": {1: "ink"}}
+    summary = shop.run()
+    assert summary.status == "incomplete"
+    assert "what a request takes from a parent is empty, or made of dots, which no path can carry; take another property" in error_of(
+        summary
+    )
+    assert shop.table() == [("z", 1, "ink")]
+
+
+def test_a_list_that_fails_keeps_none_from_the_others_and_goes_on_where_it_was(shop: Shop) -> None:
+    shop.broken = {"/orders/b/items?page=2"}
+    summary = shop.run()
+    assert (summary.status, "status 500" in error_of(summary)) == ("incomplete", True), error_of(summary)
+    assert "the others are complete, and the next run tries these again" in error_of(summary)
+    assert shop.table() == [("a", 1, "pen"), ("b", 1, "ink"), ("b", 2, "pad")]
+    shop.broken = set()
+    assert shop.run().status == "complete"
+    assert [one for one in shop.asked if "items" in one] == ["/orders/b/items?page=2"]
+    assert shop.table() == shop.items
+
+
+def test_so_many_lists_fail_at_most(shop: Shop) -> None:
+    shop.orders = {f"{number:02}": {1: "pen"} for number in range(30)}
+    shop.broken = {f"/orders/{number:02}/items" for number in range(5, 30)}
+    assert shop.run().status == "failed"
+    assert len([one for one in shop.asked if "items" in one]) == 26
+    shop.broken = set()
+    assert shop.run().status == "complete"
+    assert shop.table() == shop.items
+    assert len([one for one in shop.asked if "items" in one]) == 25
+
+
+def test_children_that_are_gone_are_marked_where_every_list_proves_it(shop: Shop) -> None:
+    shop.run()
+    del shop.orders["a"][1]
+    del shop.orders["b"][3]
+    shop.run()
+    assert shop.table() == shop.items == [("b", 1, "ink"), ("b", 2, "pad")]
+
+
+def test_children_of_a_parent_that_is_gone_are_gone_too(shop: Shop) -> None:
+    del shop.orders["b"][3]
+    shop.run()
+    del shop.orders["b"]
+    shop.run()
+    shop.run()
+    assert shop.table() == shop.items == [("a", 1, "pen")]
+    assert not any("/orders/b" in one for one in shop.asked)
+
+
+def test_a_parent_that_was_never_read_is_told(shop: Shop) -> None:
+    summary = shop.run("items")
+    assert (summary.status, shop.asked) == ("incomplete", [])
+    assert error_of(summary) == "items: no orders were ever read, whose lists these are; select them, too"
+
+
+def test_parents_come_from_the_hub_where_they_are_not_selected(shop: Shop) -> None:
+    shop.run("orders")
+    shop.run("items")
+    assert (shop.table(), "/orders?page=1" in shop.asked) == (shop.items, False)
+
+
+CURSOR = "    cursor: {property: at, param: since, lag: 0s, format: epoch_s}\n"
+CHANGING = SPEC.replace("    parent: orders\n", "    parent: orders\n" + CURSOR).replace(
+    "      name: string\n", "      name: string\n      at: timestamp\n"
+)
+
+
+def test_a_new_parents_children_are_asked_for_from_the_beginning(shop: Shop) -> None:
+    """Between passes only changes are asked for; but of a parent that was not there before, everything is new."""
+    shop.spec = CHANGING
+    shop.run()
+    shop.orders["bb"] = {1: "old", 2: "older", 3: "oldest"}
+    shop.since = {("a", 2): 1_479_816_000}
+    shop.orders["a"][2] = "gum"
+    assert shop.run().status == "complete"
+    assert shop.table() == shop.items
+    lists = [one.partition("?")[2] for one in shop.asked if "/bb/" in one]
+    assert lists == ["page=1", "page=2"]
+    assert [one for one in shop.asked if "/a/" in one] == ["/orders/a/items?since=1479816000&page=1"]
+    shop.run()
+    assert [one for one in shop.asked if "/bb/" in one] == ["/orders/bb/items?since=1479816000&page=1"]
+
+
+def test_a_parent_that_came_back_is_asked_for_everything(shop: Shop) -> None:
+    shop.spec = CHANGING
+    shop.run()
+    gone = shop.orders.pop("a")
+    shop.run("orders", full=True)
+    shop.run("orders", full=True)
+    shop.run("items")
+    assert not any("/a/" in one for one in shop.asked)
+    shop.orders["a"] = gone | {5: "tea"}
+    assert shop.run().status == "complete"
+    assert [one for one in shop.asked if "/a/" in one] == ["/orders/a/items?page=1"]
+    assert shop.table() == shop.items
+
+
+ONLY_CHANGED = SPEC.replace("parent: orders", "parent: {collection: orders, only_changed: true}")
+
+
+def test_only_lists_of_parents_that_changed_are_asked_for_where_the_spec_says_so(shop: Shop) -> None:
+    shop.spec = ONLY_CHANGED
+    shop.run()
+    shop.run()
+    assert [one for one in shop.asked if "items" in one] == []
+    shop.orders["b"][4] = "jar"
+    shop.changed_at["b"] = "2016-11-22T11:00:00Z"
+    shop.orders["d"] = {9: "new"}
+    assert shop.run().status == "complete"
+    assert shop.table() == shop.items
+    assert [one for one in shop.asked if "items" in one] == [
+        "/orders/b/items?page=1", "/orders/b/items?page=2", "/orders/d/items?page=1",
+    ]  # fmt: skip
+
+
+def test_a_parent_that_changed_back_has_changed(shop: Shop) -> None:
+    shop.spec = ONLY_CHANGED
+    shop.run()
+    for instant in ("2016-11-22T11:00:00Z", "2016-11-22T10:00:00Z"):
+        shop.changed_at["a"] = instant
+        shop.run()
+        assert [one for one in shop.asked if "items" in one] == ["/orders/a/items?page=1"]
+
+
+def test_a_changed_parent_whose_list_failed_is_asked_for_again(shop: Shop) -> None:
+    shop.spec = ONLY_CHANGED
+    shop.run()
+    shop.changed_at["b"] = "2016-11-22T11:00:00Z"
+    shop.orders["b"][4] = "jar"
+    shop.broken = {"/orders/b/items?page=2"}
+    assert shop.run().status == "incomplete"
+    shop.broken = set()
+    assert shop.run().status == "complete"
+    assert shop.table() == shop.items
+
+
+GRAND = (
+    SPEC
+    + """
+  notes:
+    parent: items
+    path: /orders/{{ parent.order_id }}/items/{{ parent.id }}/notes
+    paginate: {kind: single}
+    records: notes
+    key: [order_id, item_id, n]
+    properties:
+      order_id: {type: string, parent: order_id}
+      item_id: {type: integer, parent: id}
+      n: integer
+"""
+)
+
+
+def test_children_have_children(shop: Shop) -> None:
+    """To any depth: a child's columns that come from its parent are the grandchild's to use."""
+    shop.spec = GRAND
+    usual = shop.answer
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("notes"):
+            return httpx.Response(200, headers=DATE, json={"notes": [{"n": int(request.url.path.split("/")[4]) * 10}]})
+        return usual(request)
+
+    shop.answer = answer  # type: ignore[method-assign]
+    assert shop.run().status == "complete"
+    assert shop.table("notes", "order_id, item_id, n") == [(order, id_, id_ * 10) for order, id_, _ in shop.items]
+
+
+@pytest.mark.parametrize("concurrency", [2, 5])
+def test_requests_side_by_side_change_nothing(shop: Shop, concurrency: int) -> None:
+    shop.orders |= {f"x{number}": dict.fromkeys(range(number), "pen") for number in range(9)}
+    shop.broken = {"/orders/x5/items?page=2"}
+    first = shop.run(concurrency=concurrency)
+    shop.broken = set()
+    second = shop.run(concurrency=concurrency)
+    assert (first.status, second.status) == ("incomplete", "complete")
+    assert shop.table() == shop.items
+
+
+def test_a_child_with_a_path_and_a_parameter_and_a_number(shop: Shop) -> None:
+    shop.spec = SPEC.replace("path: /orders/{{ parent.id }}/items", "path: /items\n    params: {order: '{{ parent.id }}', x: '1'}")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/items":
+            return httpx.Response(200, json={"data": [{"id": 1, "name": request.url.params["order"]}], "total": 1})
+        return httpx.Response(200, json={"data": [{"id": "a&b=c"}], "total": 1})
+
+    shop.answer = answer  # type: ignore[method-assign]
+    assert shop.run().status == "complete"
+    assert shop.table() == [("a&b=c", 1, "a&b=c")]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("parent: orders", "parent: order"), "there is no collection 'order'; did you mean 'orders'?"),
+        (("parent: orders", "parent: items"), "is its own ancestor; a line of parents has a first"),
+        (("parent.id }}", "parent.ib }}"), "'ib' is no property of orders; known: at, id"),
+        (("parent: at", "parent: att"), "'att' is no property of orders; did you mean 'at'?"),
+        (("{{ parent.id }}", "x"), "neither `path` nor `params` uses it, so every list would be the same; write {{ parent.id }}"),
+        (("id: string, at: timestamp", "id: string, at: json"), "'at' of orders is a json, no plain value; take one that is"),
+        (("parent: orders\n", "description: x\n"), "uses `parent`, which only `path` and `params` of a collection with a `parent:` know"),
+        (("{type: string, parent: id}", "{type: string, parent: id, from: x}"), "not both; leave out `from` or `parent`"),
+        (("https://api.example.com", "'https://{{ parent.id }}'"), "uses `parent`, which only `path` and `params`"),
+    ],
+)
+def test_what_is_wrong_with_a_parent_is_told(change: tuple[str, str], told: str) -> None:
+    from rest_syncer.engine.errors import SpecError
+
+    assert change[0] in SPEC
+    with pytest.raises(SpecError) as caught:
+        parse_spec(SPEC.replace(*change, 1))
+    assert told in str(caught.value)
