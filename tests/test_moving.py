@@ -105,6 +105,14 @@ def test_a_row_escapes_only_where_nothing_shows_it(story: Story, missed: list[tu
     assert [(one.id, one.proof, one.readings) for one in play(story).escapes] == missed
 
 
+@pytest.mark.parametrize(("cursor", "is_new"), [("none", False), ("epoch_s", True)])
+def test_a_pass_of_two_runs_is_as_old_as_its_begin_but_for_changes_that_can_be_asked_for(cursor: str, is_new: bool) -> None:
+    story = Story("key_set", [Pull(down=2), Pull(before=[("update", 1)])], 6, cursor)
+    world = play(story, settles=False)
+    assert world.statuses == ["failed", "complete"]
+    assert (world.hub.newest(cursor != "none")[1][0] == world.api.rows[1]) is is_new
+
+
 # What is wrong today.
 
 
@@ -260,6 +268,7 @@ pulls = st.builds(
     before=st.lists(events, max_size=2),
     during=st.lists(st.lists(events, max_size=3), max_size=12),
     full=st.booleans(),
+    down=st.one_of(st.none(), st.none(), st.none(), st.integers(0, 6)),
 )
 
 
