@@ -351,6 +351,8 @@ class Story:
     size: int = 2
     step: int = 1
     apart: float = 1.0
+    latency: float = 0.25
+    """How many seconds a request is on its way, and likewise its answer."""
     segment_bytes: int = 150
 
 
@@ -432,7 +434,7 @@ class Api:
         if request.url.path != ((changed and changed.path) or "/things"):
             return httpx.Response(404)
         kind = KINDS[(changed and changed.kind) or story.kind]
-        self.now += 0.25
+        self.now += story.latency
         self._moment()
         rows = ordered(self.rows.values(), kind.order(story.order))
         if changed:
@@ -442,7 +444,7 @@ class Api:
         body = json.dumps({"entries": paged.shown, **paged.around, "total": total})
         self.answers.append(Answer(str(request.url), tuple(paged.shown), total))
         self._moment()
-        self.now += 0.25
+        self.now += story.latency
         return httpx.Response(
             200, content=body, headers={"Date": formatdate(int(self.now), usegmt=True), "Content-Type": "application/json"}
         )

@@ -283,6 +283,7 @@ def stories(kind: str) -> st.SearchStrategy[Story]:
         size=st.integers(2, 5),
         step=st.sampled_from([1, 2]),
         apart=st.sampled_from([1.0, 0.5, 0.0]),
+        latency=st.sampled_from([0.25, 0.0, 0.6]),
         segment_bytes=st.sampled_from([1, 150, 600]),
     )
 
