@@ -191,6 +191,14 @@ KINDS: dict[str, Kind] = {
     ),
     "link_id": Kind("{kind: next_link, link: links.next}", by_link_to_key("id"), _counted, _shifting("open", _counted), ("id",)),
     "link_newest": Kind("{kind: next_link, link: links.next}", by_link_to_key("-id"), _counted, _shifting("open", _counted), ("-id",)),
+    "link_newest_total": Kind(
+        "{kind: next_link, link: links.next, total: total}",
+        by_link_to_key("-id"),
+        _counted,
+        _shifting("checked", _counted),
+        ("-id",),
+        total="whole",
+    ),
     "link_time_total": Kind(
         "{kind: next_link, link: links.next, total: total}",
         by_link_to_key("updated_at"),
