@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types tests wheel format clean
+.PHONY: demo test lint types tests test-deep wheel format clean
 
 demo: $(READY)
 	$(BIN)/python -m tests.demo
@@ -24,6 +24,10 @@ types: $(READY)
 
 tests: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# Many more stories of lists that change while they are read: some 20 minutes. SYNCER_SEED=7 tries others than the usual ones.
+test-deep: $(READY)
+	SYNCER_DEEP=$${SYNCER_DEEP:-2000} $(BIN)/python -m pytest -q -n 2 --dist worksteal -rA tests/test_moving.py
 
 # The wheel as a stranger gets it: built, installed into an empty environment, and run there.
 wheel: $(READY)
