@@ -59,8 +59,9 @@ class Place:
     first_reading: int = 1
     """The first reading that was not broken off."""
     pages: int = 0
-    first_total: int | None = None
     last_total: int | None = None
+    moved: bool = False
+    """Whether the total was not always the same."""
     began: str = ""
     """The segment in which the list begins."""
     next: dict[str, Any] | None = None
@@ -206,24 +207,28 @@ class Chain:
         request = Request.from_json(place.next) if place.next else self._first(place)
         while True:
             ahead.expect(request, self._foreseen(place, request, upcoming))
+            forgotten = None
             try:
                 page = ahead.get(request)
             except FetchError as error:
                 if not resumed or error.status not in _FORGOTTEN:
                     raise
-                self.watcher.goes_on(
-                    self.step.collection, f"begins anew, for the page to go on with is gone (status {error.status})"
-                )  # fmt: skip
+                forgotten = f"the page to go on with is gone (status {error.status})"
+            else:
+                listing = self._listing(place, page)
+                try:
+                    outcome = self._after(place, page, listing)
+                except Incomplete:
+                    if not resumed:
+                        raise
+                    forgotten = "the page to go on with does not fit those before"
+                self._take(place, page, listing)
+            if forgotten:
+                self.watcher.goes_on(self.step.collection, f"begins anew, for {forgotten}")
                 resumed, place = False, place.again(broken_off=True)
                 self.walked.place, request = place, self._first(place)
                 continue
             resumed = False
-            try:
-                listing = self.reader.listing(page, self.fetcher.settings.unmasked(page.request), place.parent)
-                outcome = self._after(place, page, listing)
-            except (PageError, Incomplete) as error:
-                raise type(error)(f"{self._where(place, page)}: {error}") from None
-            self._take(place, page, listing)
             if isinstance(outcome, End):
                 verdict = self._graded(place, outcome)
                 if isinstance(verdict, Ended):
@@ -269,20 +274,28 @@ class Chain:
         """The request with secrets by name instead of value: what is sent, and what is stored."""
         return self.fetcher.settings.masked(request)
 
+    def _listing(self, place: Place, page: Page) -> Listing:
+        try:
+            return self.reader.listing(page, self.fetcher.settings.unmasked(page.request), place.parent)
+        except PageError as error:
+            raise PageError(f"{self._where(place, page)}: {error}") from None
+
     def _after(self, place: Place, page: Page, listing: Listing) -> Any:
+        """What follows a page. Raises PageError or Incomplete."""
         try:
             total = self.route.paginate.total_of(listing)
             outcome = self.route.paginate.after(place.walk, listing)
             if not isinstance(outcome, End):
                 origin(outcome[1].url)  # raises ValueError where it is no URL
+        except Incomplete as error:
+            raise Incomplete(f"{self._where(place, page)}: {error}") from None
         except PageError as error:
-            raise PageError(f"the answer {error}") from None
+            raise PageError(f"{self._where(place, page)}: the answer {error}") from None
         except ValueError:
-            raise PageError("the answer has a next link that is no URL in UTF-8") from None
+            raise PageError(f"{self._where(place, page)}: the answer has a next link that is no URL in UTF-8") from None
         if listing.null and isinstance(outcome, End) and (outcome.by_emptiness or not outcome.certain):
-            raise PageError(listing.null)
-        if place.pages == 0:
-            place.first_total = total
+            raise PageError(f"{self._where(place, page)}: {listing.null}")
+        place.moved |= place.pages > 0 and total != place.last_total
         place.last_total = total
         return outcome
 
@@ -373,8 +386,8 @@ class Chain:
                 place.pages,
                 keys,
                 distinct,
-                place.first_total,
                 place.last_total,
+                moved=place.moved,
                 unreadable=sum((part.behind or 0) - part.first for part in last) - keys,
                 overlaps=end.overlaps,
                 slips=end.slips,

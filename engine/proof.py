@@ -21,8 +21,9 @@ class Reading:
     keys: int
     """Records with a readable key."""
     distinct: int
-    first_total: int | None
     last_total: int | None
+    moved: bool = False
+    """Whether the total was not the same on all pages."""
     missing: int = 0
     """Keys that the hub holds and this pass has not met."""
     unreadable: int = 0
@@ -42,25 +43,14 @@ class Reading:
         return max(self.keys - self.distinct - self.overlaps, 0)
 
     def evidence(self) -> str | None:
-        """What shows that a record may have slipped between two pages; None where nothing does.
-
-        New records that push others onto the next page explain themselves: so many more in the total, so many records twice at
-        most. They hide none that was there before.
-        """
+        """What shows that a record may have slipped between two pages; None where nothing does."""
         if self.slips:
             return f"{self.slips:,} pages did not join the page before"
-        if self.first_total is None or self.last_total is None:
-            return f"{self.twice:,} records came twice" if self.twice else None
-        grown = self.last_total - self.first_total
-        if grown < 0:
-            return f"the total fell by {-grown:,} on the way"
-        if self.came > self.last_total:
+        if self.last_total is not None and self.came != self.last_total:
             return f"{self.came:,} of {self.last_total:,} records came"
-        if self.came < self.first_total:
-            return f"{self.came:,} of {self.first_total:,} records came"
-        if self.twice > grown:
+        if self.twice:
             return f"{self.twice:,} records came twice"
-        return None
+        return "the total changed on the way" if self.moved else None
 
 
 @dataclass(frozen=True)
@@ -92,13 +82,11 @@ def grade(reason: str, reading: Reading) -> Ended | ReadAgain:
 def grade_again(reason: str, last: Reading, both: int) -> Ended | ReadAgain:
     """The verdict on a later reading; `both` is how many distinct keys it and the one before met together.
 
-    It confirms the one before, so that what both lack is gone, where nothing moved: the same total before and after, no key
-    twice, and as many as the total says, or, without a total, all that the one before had.
+    It confirms the one before, so that what both lack is gone, where nothing shows that anything moved, and, without a total,
+    all came again that the one before had.
     """
     if why := last.evidence():
         return ReadAgain(why)
-    total = last.last_total
-    told = both if total is None else total - last.unreadable
-    if last.first_total == total and not last.twice and last.distinct == told:
+    if last.distinct == (both if last.last_total is None else last.last_total - last.unreadable):
         return Ended(reason, "checked", gone=True)
-    return Ended(reason, "open" if total is None else "checked")
+    return Ended(reason, "open")

@@ -36,10 +36,12 @@ class Cursor:
     def window_end(self, headers: Mapping[str, str], seconds: float, epoch: float | None = None) -> int | None:
         """Until when a chain's answers are complete, from the headers of its first answer and the time it took.
 
+        It is cut to a whole second, as the header is, and as the instants of many APIs are, which look older than they are.
         None where the API does not tell its time, or one that is a day and more ahead of ours (`epoch`, in seconds): then
         changes cannot be asked for from there.
         """
         date = times.http_date(headers.get("date"))
         if date is None or (epoch is not None and date > (epoch + 86_400) * times.SECOND):
             return None
-        return times.floor(max(date - int((seconds + self.lag.seconds) * times.SECOND), times.FIRST), self.format)
+        until = max(date - int((seconds + self.lag.seconds) * times.SECOND), times.FIRST)
+        return times.floor(until - until % times.SECOND, self.format)

@@ -31,7 +31,7 @@ from rest_syncer.engine.fetch import Clock
 from rest_syncer.engine.parse import Source, parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import Settings
-from rest_syncer.engine.stage import Stage
+from rest_syncer.engine.stage import Part, Stage
 from tests.model import small_pieces
 
 Row = dict[str, int]
@@ -771,17 +771,18 @@ class World:
         return "on: updated_at" in KINDS[self.story.kind].paginate and len(set(instants)) < len(instants)
 
 
-def counted_plainly(stage: Stage, name: str, collection: Any, segments: Sequence[str]) -> tuple[int, int]:
-    keys = _keys(stage, name, segments)
+def counted_plainly(stage: Stage, name: str, collection: Any, parts: Sequence[Part]) -> tuple[int, int]:
+    keys = _keys(stage, name, parts)
     return len(keys), len(set(keys))
 
 
-def missing_plainly(stage: Stage, name: str, collection: Any, held: Sequence[str], met: Sequence[str]) -> int:
+def missing_plainly(stage: Stage, name: str, collection: Any, held: Sequence[Part], met: Sequence[Part]) -> int:
     return len(set(_keys(stage, name, held)) - set(_keys(stage, name, met)))
 
 
-def _keys(stage: Stage, name: str, segments: Sequence[str]) -> list[int]:
-    return [row["id"] for segment in segments for row in read_segment(stage.hub.path(name, segment)).rows]
+def _keys(stage: Stage, name: str, parts: Sequence[Part]) -> list[int]:
+    rows = [row for part in parts for row in read_segment(stage.hub.path(name, part.segment)).rows[part.first : part.behind]]
+    return [row["id"] for row in rows]
 
 
 @contextmanager

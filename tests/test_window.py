@@ -47,7 +47,7 @@ def test_a_bound_never_leaves_out_a_record_of_the_window(since: int, format: str
     ("date", "seconds", "format", "expected"),
     [
         pytest.param("Tue, 22 Nov 2016 12:00:30 GMT", 0.0, "iso", "2016-11-22T11:59:30Z", id="less-the-lag"),
-        pytest.param("Tue, 22 Nov 2016 12:00:30 GMT", 2.5, "iso", "2016-11-22T11:59:27.5Z", id="less-what-the-answer-took"),
+        pytest.param("Tue, 22 Nov 2016 12:00:30 GMT", 2.5, "iso", "2016-11-22T11:59:27Z", id="less-what-the-answer-took"),
         pytest.param("Tue, 22 Nov 2016 12:00:30 GMT", 2.5, "epoch_s", "2016-11-22T11:59:27Z", id="in-the-cursors-unit"),
     ],
 )

@@ -54,30 +54,32 @@ class KeySet(Paginator):
         last = keys[-1] if keys else None
         before = state.get("last") if not isinstance(last, int) or "last" not in state else int(state["last"])
         self._check(keys, before, on, param)
-        total, seen, longest = self.total_of(listing), state.get("seen", 0), max(state.get("longest", 0), len(keys))
-        whole = total is not None and total == state.get("total", total)  # not only of what comes from the bound on
-        known = min(sum(1 for key in keys if key == before), state.get("ties", 0))
+        total, longest = self.total_of(listing), max(state.get("longest", 0), len(keys))
         if total is not None and len(keys) >= total:
             return End("total_reached")
-        if not keys and total is not None and seen < total:
-            raise Incomplete(f"an empty page, but the API declares {total} records from here on")
-        if not keys:
-            return End("empty_page", by_emptiness=True)
-        if last == before:
-            if whole and total is not None and seen + len(keys) - known >= total:
-                return End("total_reached")
-            if tie or self.tie_breaker is None:
-                if len(keys) == 1 and (total is None or seen >= total):  # an API that gives one at a time would look the same
-                    return End("nothing_beyond", certain=total is not None or longest > 1)
-                raise Incomplete(
-                    f"{len(keys)} records share one {on}, more than a page holds, so the next page cannot be asked for; "
-                    "declare a `tie_breaker`, or ask for larger pages"
-                )
+        is_full = len(keys) == longest and (longest > 1 or total is not None)  # an API that gives one at a time looks like the end
+        if keys and last == before and tie is None and self.tie_breaker is not None and (len(keys) > 1 or is_full):
             sorting = {name: value.text for name, value in (self.tie_breaker.params or {}).items()}
-            return {"tied": True, "longest": longest, "total": total}, listing.request.with_params(sorting)
+            return {"tied": True, "longest": longest}, listing.request.with_params(sorting)
+        if not keys or (last == before and not is_full):
+            if self._is_of_the_rest(state, total):
+                raise Incomplete(f"the API declares {total} records from here on, and sent {len(keys)}")
+            return End("nothing_beyond", certain=longest > 1) if keys else End("empty_page", by_emptiness=True)
+        if last == before:
+            raise Incomplete(
+                f"{len(keys)} records share one {on}, more than a page holds, so the next page cannot be asked for; "
+                "declare a `tie_breaker`, or ask for larger pages"
+            )
         written = times.write(last, self.format) if isinstance(last, int) and self.format and not tie else str(last)
-        count = {"seen": seen + len(keys) - known, "ties": sum(1 for key in keys if key == last), "longest": longest}
-        return {**state, "total": total, "last": str(last), **count}, listing.request.with_params({param: written})
+        passed = sum(1 for key in keys if key != last)
+        known = {"longest": longest, "total": total, "passed": passed, "rest": self._is_of_the_rest(state, total)}
+        return {**state, **known, "last": str(last)}, listing.request.with_params({param: written})
+
+    def _is_of_the_rest(self, state: State, total: int | None) -> bool:
+        """Whether the total counts the records from the bound on, and not those of the whole list: it falls by those that are passed."""
+        if state.get("rest") or total is None or state.get("total") is None:
+            return bool(state.get("rest"))
+        return bool(state["passed"]) and total <= state["total"] - state["passed"]
 
     def _check(self, keys: Sequence[Any], before: Any, on: str, param: str) -> None:
         """Raises Incomplete where the records are not in order, or not from the bound on."""
