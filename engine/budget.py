@@ -73,7 +73,7 @@ class Allowance:
 
 def _number(headers: Mapping[str, str], name: str | None) -> float | None:
     try:
-        number = float(headers.get(name, "")) if name else None
+        number = float(headers.get(name.lower(), "")) if name else None
     except ValueError:
         return None
     return number if number is not None and isfinite(number) else None
