@@ -8,9 +8,7 @@ what may pass is tried again; no wait is silent.
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
@@ -18,12 +16,14 @@ from typing import TYPE_CHECKING
 import httpx
 
 from . import times
+from .account import Account, Waiting, account_name
 from .auth import Auth
-from .budget import Allowance
+from .clock import Clock
 from .egress import Egress, NotThere, Resolve, addresses, origin_of
 from .errors import FetchError, Refused, UsageError
 from .exchange import Page, Request, Told
 from .limits import ENCODINGS, BrokeOff, TooMuch, Undecodable, check_body, check_headers, whole_body
+from .quota import told_by
 from .rules import Rule, first_match
 from .settings import Settings
 from .spec import Api
@@ -48,29 +48,9 @@ _SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT
 
 _OUR_HEADERS = {"User-Agent": "syncer", "Accept-Encoding": ENCODINGS}
 
-Waiting = Callable[[float, str], None]
-"""Told before each wait: how many seconds, and why."""
-
-
-class Clock:
-    """The clocks of a run, in one place, so that tests can bring their own."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def dice(self) -> float:
-        """A number in [0, 1), so that many clients do not come back at one instant."""
-        return random.random()
-
 
 class Fetcher:
-    """Sends the requests of one source. Use it as a context manager; it belongs to one thread."""
+    """Sends the requests of one source, from any number of threads. Use it as a context manager."""
 
     def __init__(
         self,
@@ -95,31 +75,33 @@ class Fetcher:
         except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
             variables = ", ".join(name for name in _SURROUNDINGS if name in os.environ or name.lower() in os.environ)
             raise UsageError(f"no connection can be opened ({type(error).__name__}); correct {variables or 'the network set-up'}") from None
-        self._allowances: list[Allowance] = [budget.opened(self.clock.monotonic()) for budget in api.budgets]
+        name = self._account_name() if api.budgets or api.concurrency else None
+        self._account = Account(api.budgets, api.concurrency, self.clock, waiting, name)
 
     def __enter__(self) -> Fetcher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._client.close()
+        self._account.close()
 
-    def send(self, request: Request, rules: Sequence[Rule] = ()) -> Page:
+    def send(self, request: Request, rules: Sequence[Rule] = (), cost: int | None = None) -> Page:
         """The answer to a request: a whole one, or one that an error rule takes; `rules` are tried before the API's.
 
+        It counts for `cost` requests of each budget, if not for as many as the API's others.
         Raises Refused or FetchError for any other, after its retries.
         """
         rules = (*rules, *self.api.errors)
         tries = _Tries()
         while True:
-            self._wait_for_budgets()
-            tries.sent += 1
             try:
-                answer = self._ask(request)
+                with self._account.permit(cost or self.api.cost):
+                    tries.sent += 1
+                    answer = self._ask(request)
+                    self._account.told(answer.headers, answer.status)
             except _NoAnswer as error:
-                self._budget_spent({}, 0)
                 self._try_again(request, tries, None, f"no answer ({error})")
                 continue
-            self._budget_spent(answer.headers, answer.status)
             rule = first_match(rules, answer.status, answer.body)
             if rule is not None:
                 if rule.then == "fail":
@@ -136,6 +118,11 @@ class Fetcher:
                 self._try_again(request, tries, answer, _reason(answer.status))
             else:
                 raise self._failure(request, answer.status, tries.failed + 1)
+
+    def remaining(self) -> tuple[int, int] | None:
+        """How many requests the tightest budget has left after the last answer, and when (epoch microseconds) it has all again."""
+        found = self._account.remaining()
+        return found and (found[0], int((self.clock.time() + found[1]) * times.SECOND))
 
     def shown(self, request: Request) -> str:
         """A request's URL as it may be shown."""
@@ -229,7 +216,7 @@ class Fetcher:
         retry, epoch = self.api.retry, self.clock.time()
         status = answer.status if answer else None
         left = retry.total_wait.seconds - tries.waited
-        asked = retry.asked(answer.headers, epoch) if answer else None
+        asked = self._asked(answer, epoch) if answer else None
         if tries.refused < _MOST_REFUSALS and (asked or self._is_refused_by_budget(status)):
             tries.refused += 1
             if asked is None:
@@ -258,23 +245,22 @@ class Fetcher:
         tries.waited += wait
         self._wait(wait, why)
 
+    def _asked(self, answer: _Answer, epoch: float) -> float | None:
+        """Seconds that the API asks to wait: in so many words, or, where it refuses, by the usual headers of what is left."""
+        asked = self.api.retry.asked(answer.headers, epoch)
+        if asked or answer.status != 429 or any(budget.names_headers for budget in self.api.budgets):
+            return asked
+        quota = told_by(answer.headers, epoch)
+        return quota.reset or None if quota else None
+
+    def _account_name(self) -> str:
+        scheme, values = self._signature.scheme, self._signature.values
+        public = scheme.public(values)
+        is_secret = self.settings.hide(public) != public
+        return account_name(self.egress.home, "" if is_secret else public, repr(sorted(values.items())))
+
     def _is_refused_by_budget(self, status: int | None) -> bool:
         return status == 429 and any(one.reset_header for one in self.api.budgets)
-
-    def _wait_for_budgets(self) -> None:
-        while True:
-            now = self.clock.monotonic()
-            waits = [budget.wait(left, now) for budget, left in zip(self.api.budgets, self._allowances, strict=True)]
-            if not any(wait > 0 for wait in waits):
-                break
-            self._wait(max(waits), "the budget is spent")
-        pairs = zip(self.api.budgets, self._allowances, strict=True)
-        self._allowances = [budget.spent(left, now) for budget, left in pairs]
-
-    def _budget_spent(self, headers: Mapping[str, str], status: int) -> None:
-        now, epoch = self.clock.monotonic(), self.clock.time()
-        pairs = zip(self.api.budgets, self._allowances, strict=True)
-        self._allowances = [budget.told(left, headers, status, now, epoch) for budget, left in pairs]
 
     def _wait(self, seconds: float, why: str) -> None:
         self.waiting(seconds, why)

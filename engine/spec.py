@@ -74,7 +74,17 @@ class Api:
     ] = ()
     headers: Annotated[Mapping[str, Template], Doc("sent with every request")] = field(default_factory=dict)
     auth: Annotated[Auth, Doc("how requests prove who asks")] = field(default_factory=NoAuth)
-    budgets: Annotated[tuple[Budget, ...], Doc("how many requests are allowed; all hold at once")] = ()
+    budgets: Annotated[
+        tuple[Budget, ...], Doc("how many requests are allowed; all hold at once, for all runs of this machine with the same account")
+    ] = ()
+    cost: Annotated[int, Doc("for how many requests of each budget one request counts", {"minimum": 1})] = 1
+    concurrency: Annotated[
+        int | None,
+        Doc(
+            "how many requests may be under way at once, of all runs of this machine with the same account (default: one in each run)",
+            {"minimum": 1},
+        ),
+    ] = None
     retry: Annotated[Retry, Doc("when a request that failed is sent again")] = field(default_factory=Retry)
     errors: Annotated[
         tuple[Rule, ...], Doc("answers that mean something else than their status says; the first rule that fits decides")
@@ -117,6 +127,9 @@ class Collection:
     records: Annotated[Path | None, Doc("the path of the list of records, if not the API's")] = None
     paginate: Annotated[Paginator | None, Doc("how the list goes on, if not as the API's others")] = None
     errors: Annotated[tuple[Rule, ...], Doc("rules for answers about this collection, tried before the API's")] = ()
+    cost: Annotated[
+        int | None, Doc("for how many requests of each budget one request counts, if not as the API's others", {"minimum": 1})
+    ] = None
     key: Annotated[tuple[str, ...], Doc("the property, or properties, that tell one record from another", {"minItems": 1})]
     cursor: Annotated[Cursor | None, Doc("the property that moves when a record changes")] = None
     full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)

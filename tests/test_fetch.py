@@ -6,15 +6,20 @@ import gzip
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
+from rest_syncer.engine.account import account_name
+from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.errors import FetchError, Refused, UsageError
 from rest_syncer.engine.exchange import Page, Request
-from rest_syncer.engine.fetch import Clock, Fetcher
+from rest_syncer.engine.fetch import Fetcher
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.rules import Rule
 from rest_syncer.engine.settings import Settings
@@ -527,3 +532,90 @@ def test_a_listed_origin_whose_name_is_not_known_is_no_answer() -> None:
     with pytest.raises(FetchError, match=r"no answer \(the host's name is not known\), tried 3 times"):
         one.send(Request("https://files.example.com/animals"))
     assert len(clock.slept) == 2
+
+
+# Budgets of the account.
+
+
+def test_a_request_counts_for_what_it_costs() -> None:
+    one, clock = fetcher(lambda request: httpx.Response(200, json=[]), "[{requests: 4, per: 60s}]", api="cost: 2")
+    for cost in (None, 1, 1, None):
+        one.send(ANIMALS, cost=cost)
+    assert clock.said == [(60.0, "the budget is spent")]
+
+
+def test_what_remains_is_known_after_an_answer() -> None:
+    one, _ = fetcher(lambda request: httpx.Response(200, json=[], headers={"RateLimit": '"d";r=50;t=30'}))
+    assert one.remaining() is None
+    one.send(ANIMALS)
+    assert one.remaining() == (50, 1_000_030_000_000)
+    declared, _ = fetcher(lambda request: httpx.Response(200, json=[]), "[{requests: 4, per: 60s}, {requests: 2, per: 10s}]")
+    declared.send(ANIMALS)
+    assert declared.remaining() == (1, 1_000_010_000_000)
+
+
+def test_usual_headers_are_obeyed_without_being_named() -> None:
+    spent = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "30"}
+    one, clock = fetcher(answers(httpx.Response(200, json=[], headers=spent), httpx.Response(200, json=[])))
+    one.send(ANIMALS)
+    one.send(ANIMALS)
+    assert clock.said == [(30.0, "the API says that nothing is left")]
+
+
+def test_a_refusal_with_usual_headers_is_waited_out_and_is_no_failed_try() -> None:
+    refused = [httpx.Response(429, headers={"RateLimit-Remaining": "0", "RateLimit-Reset": "20"}) for _ in range(4)]
+    one, clock = fetcher(answers(*refused, httpx.Response(200, json=[])))
+    assert one.send(ANIMALS).requests == 5
+    assert clock.said == [(20.0, "status 429, the API asks for it")] * 4
+    long = httpx.Response(429, headers={"RateLimit-Remaining": "0", "RateLimit-Reset": "72000"})
+    with pytest.raises(FetchError, match="the API asks to wait 72,000 s, until 1970-01-13T09:"):
+        fetcher(answers(long))[0].send(ANIMALS)
+
+
+def test_runs_of_one_account_share_its_budget(state: Path) -> None:
+    """Also where nothing but a secret tells the account; a spec that declares nothing writes nothing."""
+    fetcher(answers(httpx.Response(200, json=[])))[0].send(ANIMALS)
+    assert list(state.iterdir()) == []
+    for _ in range(2):
+        one, clock = fetcher(answers(*[httpx.Response(200, json=[])] * 2), "[{requests: 3, per: 60s}]")
+        one.send(ANIMALS)
+        one.send(ANIMALS)
+    assert clock.said == [(60.0, "the budget is spent")]
+    assert [path.name for path in state.iterdir()] == [
+        account_name("https://api.example.com:443", "user 'keeper@example.com'", "") + ".json"
+    ]
+
+
+def test_a_user_name_that_is_a_secret_does_not_name_a_file_whole(state: Path) -> None:
+    spec = parse_spec(SPEC.replace("BUDGETS", "concurrency: 2")).spec
+    for user in ("first-key", "second-key"):
+        with Fetcher(spec.api, Settings({"user": user, "password": ""}, frozenset({"user"})), "Zoo", Still()):
+            pass
+    names = [path.stem for path in state.iterdir()]
+    assert (len({name[:8] for name in names}), len({name[8:] for name in names})) == (1, 2)
+
+
+def test_threads_send_side_by_side_as_far_as_the_concurrency_goes() -> None:
+    barrier = threading.Barrier(3)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        barrier.wait(10)
+        return httpx.Response(200, json=[])
+
+    one, _ = fetcher(answer, api="concurrency: 3")
+    with ThreadPoolExecutor(6) as pool:
+        assert [page.status for page in pool.map(one.send, [ANIMALS] * 6)] == [200] * 6
+
+
+def test_by_default_one_request_is_under_way_at_a_time() -> None:
+    inside = threading.Semaphore(1)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert inside.acquire(blocking=False)
+        time.sleep(0.001)
+        inside.release()
+        return httpx.Response(200, json=[])
+
+    one, _ = fetcher(answer)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(one.send, [ANIMALS] * 12))) == 12
