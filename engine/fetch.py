@@ -86,10 +86,9 @@ class Fetcher:
         self._account.close()
 
     def send(self, request: Request, rules: Sequence[Rule] = (), cost: int | None = None) -> Page:
-        """The answer to a request: a whole one, or one that an error rule takes; `rules` are tried before the API's.
+        """The answer to a request: a whole one, or one that an error rule takes. Raises Refused or FetchError for any other.
 
-        It counts for `cost` requests of each budget, if not for as many as the API's others.
-        Raises Refused or FetchError for any other, after its retries.
+        `rules` are tried before the API's; `cost` says for how many requests of each budget it counts, if not for the API's own number.
         """
         rules = (*rules, *self.api.errors)
         tries = _Tries()

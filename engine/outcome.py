@@ -76,7 +76,7 @@ class Observer(Watcher):
         """The first step of each collection, and its reason."""
 
     def waiting(self, seconds: float, why: str) -> None:
-        """A wait begins."""
+        """A wait begins; one of no seconds is only a note."""
 
     def ended(self, name: str, outcome: Outcome) -> None:
         """A half of a collection's work has ended."""

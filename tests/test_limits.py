@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 
@@ -112,6 +113,17 @@ def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
     with pytest.raises(TooMuch):
         whole_body(chunks(), {"content-encoding": "gzip"}, Limits(body=Size(10 * 2**20)))
     assert read == 11
+
+
+def test_a_bomb_in_one_chunk_takes_no_more_memory_than_the_limit() -> None:
+    bomb = gzip.compress(bytes(64 * 2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooMuch):
+            whole_body([bomb], {"content-encoding": "gzip"}, Limits(body=Size(2**20)))
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])
