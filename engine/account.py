@@ -93,8 +93,8 @@ class Account:
         self._permits = Permits.opened(budgets, clock.monotonic())
         self._stem: Path | None = None
         self._file: int | None = None
-        if name:
-            self._open(name, folder)
+        self._name, self._folder = name, folder
+        """What is opened with the first permit: whoever asks for none leaves no trace."""
 
     def close(self) -> None:
         if self._file is not None:
@@ -170,6 +170,8 @@ class Account:
     def _opened(self) -> Iterator[float]:
         """The permits as all processes know them, for this thread alone; what the block makes of them is kept. Gives the time."""
         with self._lock:
+            if self._name:
+                self._open(self._name)
             file = self._file
             text = None if file is None else self._read(file)
             now = self.clock.monotonic()
@@ -182,9 +184,10 @@ class Account:
                 if file is not None and file == self._file:
                     self._write(file, None if self._permits is before else self._permits.text(now))
 
-    def _open(self, name: str, folder: Callable[[], Path]) -> None:
+    def _open(self, name: str) -> None:
+        self._name = None
         try:
-            self._stem = folder() / name
+            self._stem = self._folder() / name
             self._stem.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = _open_own(self._stem.with_suffix(".json"))
         except (OSError, RuntimeError) as error:

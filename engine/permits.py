@@ -57,11 +57,11 @@ class Permits:
             return cls(
                 budgets,
                 tuple(budget.restored(stored[budget.key], now) if budget.key in stored else budget.opened(now) for budget in budgets),
-                Hold(*data["hold"]) if data["hold"] else None,
+                Hold(int(data["hold"][0]), float(data["hold"][1]), float(data["hold"][2])) if data["hold"] else None,
                 tuple((str(who), float(due)) for who, due in data["queue"]),
                 {key: other for key, other in stored.items() if key not in own and other[2] > now},
             )
-        except (ValueError, TypeError, LookupError, AttributeError):
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
             return cls.opened(budgets, now)
 
     def text(self, now: float) -> str:

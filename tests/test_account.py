@@ -79,9 +79,10 @@ def test_what_one_is_told_all_know() -> None:
     assert (clock.said, two.remaining()) == ([(7.0, "the API says that nothing is left")], (1, 60.0))
 
 
-def test_without_a_name_nothing_is_written(state: Path) -> None:
+def test_without_a_name_or_a_request_nothing_is_written(state: Path) -> None:
     clock = Still()
     take(account(clock, None, None, MINUTE), 3)
+    account(clock, "zoo", None, MINUTE).close()
     assert (clock.said, list(state.iterdir())) == ([(60.0, "the budget is spent")], [])
 
 

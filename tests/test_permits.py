@@ -89,6 +89,9 @@ def test_budgets_of_another_spec_stay_as_long_as_they_matter() -> None:
         '{"at":0,"budgets":{"2/1s":[1]},"hold":null,"queue":[]}',
         '{"at":0,"budgets":[],"hold":null,"queue":[]}',
         '{"at":0,"budgets":{"x":1},"hold":null,"queue":[]}',
+        '{"at":0,"budgets":{},"hold":["x",1,1],"queue":[]}',
+        '{"at":0,"budgets":{"2/1s":[Infinity,2,1,[]]},"hold":null,"queue":[]}',
+        "[" * 100_000,
     ],
 )
 def test_a_text_that_says_nothing_begins_anew(text: str) -> None:
