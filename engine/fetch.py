@@ -214,35 +214,29 @@ class Fetcher:
         """Wait for another try. Raises FetchError where there is none."""
         retry, epoch = self.api.retry, self.clock.time()
         status = answer.status if answer else None
-        left = retry.total_wait.seconds - tries.waited
         asked = self._asked(answer, epoch) if answer else None
         if tries.refused < _MOST_REFUSALS and (asked or self._is_refused_by_budget(status)):
             tries.refused += 1
             if asked is None:
                 return
-            if asked > left:
-                until = times.show(int(epoch + asked) * times.SECOND)
-                raise FetchError(
-                    self._sentence(
-                        request,
-                        f"{why}; the API asks to wait {ceil(asked):,} s, until {until}, and {_whole(left)} of `retry.total_wait` are left; "
-                        "what was received is kept, and a later run goes on",
-                    ),
-                    status,
-                )
-            wait, why = asked, f"{why}, the API asks for it"
+            note = "the API asks for it"
         else:
             tries.failed += 1
-            wait = retry.wait(tries.failed, self.clock.dice())
-            tried = f", tried {tries.failed} times" if tries.failed > 1 else ""
-            if tries.failed >= retry.attempts:
-                raise FetchError(self._sentence(request, f"{why}{tried}{_HINTS.get(status or 0, '')}"), status)
-            if wait > left:
-                what = f"{why}{tried}; the next try would be beyond `retry.total_wait` ({retry.total_wait})"
-                raise FetchError(self._sentence(request, what), status)
-            why = f"{why}, try {tries.failed}"
+            note = f"try {tries.failed}"
+        tried = f", tried {tries.failed} times" if tries.failed > 1 else ""
+        if tries.failed >= retry.attempts:
+            raise FetchError(self._sentence(request, f"{why}{tried}{_HINTS.get(status or 0, '')}"), status)
+        wait = asked or retry.wait(tries.failed, self.clock.dice())
+        left = retry.total_wait.seconds - tries.waited
+        if wait > left:
+            what = f"the next try would be beyond `retry.total_wait` ({retry.total_wait})"
+            if asked:
+                until = times.show(int(epoch + asked) * times.SECOND)
+                what = f"the API asks to wait {ceil(asked):,} s, until {until}, and `retry.total_wait` leaves {left:,.0f} s"
+            raise FetchError(self._sentence(request, f"{why}{tried}; {what}; what was received is kept, and a later run goes on"), status)
         tries.waited += wait
-        self._wait(wait, why)
+        self.waiting(wait, f"{why}, {note}")
+        self.clock.sleep(wait)
 
     def _asked(self, answer: _Answer, epoch: float) -> float | None:
         """Seconds that the API asks to wait: in so many words, or, where it refuses, by the usual headers of what is left."""
@@ -260,10 +254,6 @@ class Fetcher:
 
     def _is_refused_by_budget(self, status: int | None) -> bool:
         return status == 429 and any(one.reset_header for one in self.api.budgets)
-
-    def _wait(self, seconds: float, why: str) -> None:
-        self.waiting(seconds, why)
-        self.clock.sleep(seconds)
 
     def _failure(self, request: Request, status: int, attempts: int) -> Exception:
         if status == 401:
@@ -320,10 +310,6 @@ class _NoAnswer(Exception):
 
 def _reason(status: int, message: str | None = None) -> str:
     return f"{message} (status {status})" if message else f"status {status}"
-
-
-def _whole(seconds: float) -> str:
-    return f"{max(int(seconds), 0):,} s"
 
 
 def _cause(error: httpx.RequestError) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
+
+from .fields import Duration
 
 _FAMILIES = ("ratelimit", "x-ratelimit", "x-rate-limit")
 _ITEM = re.compile(r'\s*(?P<name>"[^"]*"|[^;,="\s]+)(?P<words>(?:\s*;\s*[a-z*][\w.*-]*=(?:"[^"]*"|[^;,"\s]+))*)\s*(?:,|$)')
@@ -35,7 +37,8 @@ def told_by(headers: Mapping[str, str], epoch: float) -> Quota | None:
         left, reset = (_first(headers.get(f"{family}-{word}", "")) for word in ("remaining", "reset"))
         if left is not None or reset is not None:
             quotas.append(Quota(None if left is None else int(left), _from_now(reset, epoch)))
-    return min(quotas, key=_tightness, default=None)
+    tightest = min(quotas, key=_tightness, default=None)
+    return replace(tightest, reset=None) if tightest and (tightest.reset or 0) > Duration.longest else tightest
 
 
 def _tightness(quota: Quota) -> tuple[float, float]:

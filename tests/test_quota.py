@@ -33,6 +33,7 @@ NOW = 1_600_000_000.0
         pytest.param({"x-ratelimit-limit": "100"}, None, id="only-a-limit"),
         pytest.param({"x-ratelimit-remaining": "many", "x-ratelimit-reset": "soon"}, None, id="words"),
         pytest.param({"x-ratelimit-remaining": "-1", "x-ratelimit-reset": "-5"}, None, id="negative"),
+        pytest.param({"ratelimit": f'"d";r=0;t={"9" * 15}'}, Quota(0, None), id="beyond-a-century"),
         pytest.param({"x-ratelimit-reset": "9" * 400}, None, id="beyond-all"),
         pytest.param({"ratelimit": '"d";r=x;t=3'}, None, id="draft-without-a-number"),
         pytest.param({"ratelimit": '"d;r=1'}, None, id="draft-broken"),
