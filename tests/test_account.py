@@ -22,6 +22,7 @@ from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.fields import Duration
 from rest_syncer.engine.permits import Permits
 from tests.support import nobody
+from tests.sync import Project
 
 MINUTE = Budget(requests=2, per=Duration(60))
 
@@ -272,3 +273,11 @@ def test_a_slot_is_one_processs_at_a_time() -> None:
         sent = [[float(line) for line in process.communicate()[0].splitlines()] for process in (one, two)]
     assert min(map(len, sent)) > 3
     assert all(late > early for early, late in pairwise(sorted(sent[0] + sent[1])))
+
+
+def test_no_test_writes_to_the_home_of_whoever_runs_it(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither here, nor in the processes that get none of our variables."""
+    assert state_folder() == state
+    inherited = Project(tmp_path, "http://127.0.0.1:1", {}).surroundings()["env"]
+    monkeypatch.delenv("SYNCER_STATE")
+    assert (inherited["XDG_STATE_HOME"], "SYNCER_STATE" in inherited, state_folder()) == (str(state), False, state / "syncer")
