@@ -44,6 +44,10 @@ class Auth(Kind):
         """Whom the API would know by it, for an error: never a secret."""
         return f"the {self.name} credentials"
 
+    def public(self, values: Mapping[str, str]) -> str:
+        """What of it tells one account from another and is no secret; empty where there is nothing of that sort."""
+        return ""
+
     def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
         """Put the credentials on, with the rendered values."""
         raise NotImplementedError
@@ -53,6 +57,9 @@ class Auth(Kind):
 @dataclass(frozen=True, kw_only=True)
 class NoAuth(Auth):
     """Nothing is asked for."""
+
+    def public(self, values: Mapping[str, str]) -> str:
+        return "nobody"
 
     def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
         yield request
@@ -68,6 +75,9 @@ class Basic(Auth):
 
     def who(self, values: Mapping[str, str]) -> str:
         return f"user {values['username']!r}"
+
+    def public(self, values: Mapping[str, str]) -> str:
+        return self.who(values)
 
     def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
         pair = f"{values['username']}:{values['password']}".encode()

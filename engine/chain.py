@@ -130,7 +130,7 @@ class Chain:
 
     def walk(self) -> None:
         """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
-        with _Ahead(self.fetcher.send, self.spec.api.concurrency) as ahead:
+        with _Ahead(self._send, self.spec.api.concurrency or 1) as ahead:
             try:
                 for place, upcoming in self._places():
                     try:
@@ -158,7 +158,7 @@ class Chain:
         coming: deque[Place] = deque()
         rest = self._slices(walked.slices)
         while True:
-            coming.extend(islice(rest, max(self.spec.api.concurrency, 1) - len(coming)))
+            coming.extend(islice(rest, (self.spec.api.concurrency or 1) - len(coming)))
             if not coming:
                 break
             place = coming.popleft()
@@ -274,8 +274,13 @@ class Chain:
         """The request with secrets by name instead of value: what is sent, and what is stored."""
         return self.fetcher.settings.masked(request)
 
+    def _send(self, request: Request) -> Page:
+        return self.fetcher.send(request, self.collection.errors, self.collection.cost)
+
     def _listing(self, place: Place, page: Page) -> Listing:
         try:
+            if page.told:
+                return Listing(self.fetcher.settings.unmasked(page.request), [], None, headers=page.headers)
             return self.reader.listing(page, self.fetcher.settings.unmasked(page.request), place.parent)
         except PageError as error:
             raise PageError(f"{self._where(place, page)}: {error}") from None
@@ -283,6 +288,8 @@ class Chain:
     def _after(self, place: Place, page: Page, listing: Listing) -> Any:
         """What follows a page. Raises PageError or Incomplete."""
         try:
+            if page.told:
+                return self._told(place, page)
             total = self.route.paginate.total_of(listing)
             outcome = self.route.paginate.after(place.walk, listing)
             if not isinstance(outcome, End):
@@ -299,6 +306,17 @@ class Chain:
         place.last_total = total
         return outcome
 
+    def _told(self, place: Place, page: Page) -> End:
+        """What an answer means to its list that a rule of the spec has taken. Raises Incomplete where it ends in the midst of it."""
+        if page.told == "end":
+            return self.route.paginate.refused(place.walk)
+        if page.told == "skip" and self.collection.parent:
+            return End("skipped", certain=False)
+        if place.pages:
+            why = page.message or f"a rule says {page.told}"
+            raise Incomplete(f"an answer in the midst of the list is to be left out ({why}), and what follows it is not known")
+        return End("ignored", certain=False)
+
     def _take(self, place: Place, page: Page, listing: Listing) -> None:
         if self.step.is_new and not self.has_read and self.collection.cursor:
             self.until = self.collection.cursor.window_end(page.headers, page.seconds, self.fetcher.clock.time())
@@ -310,6 +328,7 @@ class Chain:
         book.pages += 1
         book.bytes += len(page.body)
         book.received += len(listing.records)
+        book.budget_left, book.budget_resets_at = self.fetcher.remaining() or (None, None)
         if self.collection.parent is None and (place.pages == 1 or not self.route.paginate.stable):
             book.api_total = place.last_total
         self.watcher.pulled(self.step.collection, book)

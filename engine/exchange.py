@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 
@@ -64,6 +64,10 @@ class Request:
         return cls(data["url"], pairs["params"], pairs["headers"], data["method"])
 
 
+Told = Literal["ignore", "skip", "end"]
+"""What an answer that is no list may mean: nothing to take, a part to leave out, the list's end."""
+
+
 @dataclass(frozen=True)
 class Page:
     """One answer, whole: `body` is what the API sent, byte for byte (decompressed)."""
@@ -76,6 +80,10 @@ class Page:
     """How many were sent until this answer came, retries included."""
     seconds: float = 0.0
     """From sending the last of them to its answer's last byte."""
+    told: Told | None = None
+    """What the spec's error rules make of the answer, where one covers it."""
+    message: str = ""
+    """What that rule says to people."""
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,30 @@
 """Request -> Page over HTTP: the only HTTP client. I/O.
 
-What leaves: the stored request with credentials put on, to the origin of the API's base URL and nowhere else. What comes
-back: a Page, or an error with URL and status in it, never a body and never a secret. Budgets are waited for, not run into;
-what may pass is tried again.
+What leaves: the stored request with credentials put on, to the origins of the API and nowhere else. What comes back, within its
+limits: a Page, or an error with URL and status in it, never a body and never a secret. Budgets are waited for, not run into;
+what may pass is tried again; no wait is silent.
 """
 
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING
 
 import httpx
 
+from . import times
+from .account import Account, Waiting, account_name
 from .auth import Auth
-from .budget import Allowance
+from .clock import Clock
+from .egress import Egress, NotThere, Resolve, addresses, origin_of
 from .errors import FetchError, Refused, UsageError
-from .exchange import Page, Request, origin
+from .exchange import Page, Request, Told
+from .limits import ENCODINGS, BrokeOff, TooMuch, Undecodable, check_body, check_headers, whole_body
+from .quota import told_by
+from .rules import Rule, first_match
 from .settings import Settings
 from .spec import Api
 
@@ -28,36 +34,23 @@ if TYPE_CHECKING:
 _KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "link", "retry-after")
 _WHOLE = (200, 201, 203)
 """The statuses of a whole answer: a part (206), a promise (202) or nothing (204) is no list."""
-_MOST_REDIRECTS = 5
 _MOST_REFUSALS = 100
-"""How often a request waits for a budget that others spend, before it counts as a failure."""
+"""How often a request waits because the API asks for it, before that counts as a failure."""
+
+_HINTS = {
+    202: ": the answer is not ready; run again later", 204: ": nothing came, not even an empty list; correct the path",
+    206: ": only a part of the answer came; say how to ask for all", 404: "; correct the path, or the base URL",
+    429: "; declare a smaller budget in `api.budgets`",
+}  # fmt: skip
 
 _SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What httpx takes from the environment."""
 
-Waiting = Callable[[float, str], None]
-"""Told before each wait: how many seconds, and why."""
-
-
-class Clock:
-    """The clocks of a run, in one place, so that tests can bring their own."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def dice(self) -> float:
-        """A number in [0, 1), so that many clients do not come back at one instant."""
-        return random.random()
+_OUR_HEADERS = {"User-Agent": "syncer", "Accept-Encoding": ENCODINGS}
 
 
 class Fetcher:
-    """Sends the requests of one source. Use it as a context manager; it belongs to one thread."""
+    """Sends the requests of one source, from any number of threads. Use it as a context manager."""
 
     def __init__(
         self,
@@ -67,76 +60,133 @@ class Fetcher:
         clock: Clock | None = None,
         transport: httpx.BaseTransport | None = None,
         waiting: Waiting = lambda seconds, why: None,
+        resolve: Resolve = addresses,
     ) -> None:
         self.api, self.settings, self.label = api, settings, label
         self.clock = clock or Clock()
         self.waiting = waiting
-        self.home = origin(api.base_url.render(settings.values))
+        others = tuple(other.render(settings.values) for other in api.origins)
+        self.egress = Egress(api.base_url.render(settings.values), others, resolve)
         scheme = api.auth.chosen(settings.values)
         self._signature = _Signature(scheme, scheme.rendered(settings.values))
         timeout = httpx.Timeout(api.retry.timeout.seconds, connect=min(30.0, api.retry.timeout.seconds))
         try:
-            self._client = httpx.Client(timeout=timeout, transport=transport, headers={"User-Agent": "syncer"})
+            self._client = httpx.Client(timeout=timeout, transport=transport, headers=_OUR_HEADERS)
         except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
             variables = ", ".join(name for name in _SURROUNDINGS if name in os.environ or name.lower() in os.environ)
             raise UsageError(f"no connection can be opened ({type(error).__name__}); correct {variables or 'the network set-up'}") from None
-        self._allowances: list[Allowance] = [budget.opened(self.clock.monotonic()) for budget in api.budgets]
+        name = self._account_name() if api.budgets or api.concurrency else None
+        self._account = Account(api.budgets, api.concurrency, self.clock, waiting, name)
 
     def __enter__(self) -> Fetcher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._client.close()
+        self._account.close()
 
-    def send(self, request: Request) -> Page:
-        """The answer to a request: status 2xx. Raises Refused or FetchError for any other, after its retries."""
-        sent, attempt, redirects, refusals = 0, 0, 0, 0
-        retry = self.api.retry
+    def send(self, request: Request, rules: Sequence[Rule] = (), cost: int | None = None) -> Page:
+        """The answer to a request: a whole one, or one that an error rule takes. Raises Refused or FetchError for any other.
+
+        `rules` are tried before the API's; `cost` says for how many requests of each budget it counts, if not for the API's own number.
+        """
+        rules = (*rules, *self.api.errors)
+        tries = _Tries()
         while True:
-            self._wait_for_budgets()
-            sent, attempt = sent + 1, attempt + 1
-            started = self.clock.monotonic()
             try:
-                response = self._client.send(self._signed(request), auth=self._signature)
-            except httpx.LocalProtocolError:
-                what = "cannot be asked for: a header or a credential holds what HTTP cannot carry (a line break?); correct it"
-                raise FetchError(self._sentence(request, what)) from None
-            except (httpx.TransportError, httpx.DecodingError) as error:
-                self._budget_spent({}, 0)
-                if attempt >= retry.attempts:
-                    raise FetchError(self._sentence(request, f"no answer ({_cause(error)}), tried {attempt} times")) from None
-                self._wait(retry.wait(attempt, {}, self.clock.time(), self.clock.dice()), f"no answer, try {attempt}")
+                with self._account.permit(cost or self.api.cost):
+                    tries.sent += 1
+                    answer = self._ask(request)
+                    self._account.told(answer.headers, answer.status)
+            except _NoAnswer as error:
+                self._try_again(request, tries, None, f"no answer ({error})")
                 continue
-            status, headers = response.status_code, response.headers
-            self._budget_spent(headers, status)
-            if status in _WHOLE:
-                kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
-                return Page(request, status, kept, response.content, sent, self.clock.monotonic() - started)
-            if response.has_redirect_location and redirects < _MOST_REDIRECTS:
-                request, redirects, attempt = self._redirected(request, headers), redirects + 1, attempt - 1
-                continue
-            if status in retry.statuses and attempt < retry.attempts:
-                by_budget = status == 429 and refusals < _MOST_REFUSALS and any(one.reset_header for one in self.api.budgets)
-                if by_budget and not headers.get("retry-after"):
-                    refusals, attempt = refusals + 1, attempt - 1
-                    continue
-                self._wait(
-                    retry.wait(attempt, headers, self.clock.time(), self.clock.dice()),
-                    f"status {status}, try {attempt}",
-                )
-                continue
-            raise self._failure(request, status, attempt)
+            rule = first_match(rules, answer.status, answer.body)
+            if rule is not None:
+                if rule.then == "fail":
+                    why = _reason(answer.status, rule.message or "an error, by the spec's rules")
+                    raise FetchError(self._sentence(request, why), answer.status)
+                if rule.then != "retry":
+                    return self._page(request, answer, tries.sent, rule.then, rule.message)
+                self._try_again(request, tries, answer, _reason(answer.status, rule.message))
+            elif answer.status in _WHOLE:
+                return self._page(request, answer, tries.sent)
+            elif answer.is_redirect:
+                request = self._redirected(request, answer, tries)
+            elif answer.status in self.api.retry.statuses:
+                self._try_again(request, tries, answer, _reason(answer.status))
+            else:
+                raise self._failure(request, answer.status, tries.failed + 1)
+
+    def remaining(self) -> tuple[int, int] | None:
+        """How many requests the tightest budget has left after the last answer, and when (epoch microseconds) it has all again."""
+        found = self._account.remaining()
+        return found and (found[0], int((self.clock.time() + found[1]) * times.SECOND))
 
     def shown(self, request: Request) -> str:
         """A request's URL as it may be shown."""
         return self.settings.hide(request.full_url)
 
+    def _ask(self, request: Request) -> _Answer:
+        """Send it once. Raises _NoAnswer for what may pass, FetchError for what will not."""
+        started = self.clock.monotonic()
+        try:
+            response = self._client.send(self._signed(request), auth=self._signature, stream=True)
+            try:
+                headers = dict(response.headers.items())
+                check_headers(response.headers.raw, self.api.limits)
+                body = self._body(response, headers, started)
+            finally:
+                response.close()
+        except httpx.LocalProtocolError:
+            what = "cannot be asked for: a header or a credential holds what HTTP cannot carry (a line break?); correct it"
+            raise FetchError(self._sentence(request, what)) from None
+        except (TooMuch, Undecodable) as error:
+            raise FetchError(self._sentence(request, str(error))) from None
+        except BrokeOff:
+            raise _NoAnswer("the answer broke off") from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise _NoAnswer(_cause(error)) from None
+        return _Answer(response.status_code, headers, body, response.has_redirect_location, self.clock.monotonic() - started)
+
+    def _body(self, response: httpx.Response, headers: Mapping[str, str], started: float) -> bytes:
+        """The body, whole. Of what is no list anyway, nothing where it cannot be read: its status says enough."""
+        limits = self.api.limits
+        try:
+            if response.is_stream_consumed:  # a transport of tests has read it already
+                check_body(len(response.content), limits)
+                return response.content
+            return whole_body(self._in_time(response, started), headers, limits)
+        except (httpx.TransportError, BrokeOff, TooMuch, Undecodable):
+            if response.status_code in _WHOLE:
+                raise
+            return b""
+
+    def _in_time(self, response: httpx.Response, started: float) -> Iterator[bytes]:
+        """The bytes as they come. Raises httpx.ReadTimeout when the time for the whole answer is over."""
+        end = started + self.api.retry.timeout.seconds
+        # httpx counts anew at each read; what the headers took must not be had a second time
+        response.request.extensions["timeout"]["read"] = max(end - self.clock.monotonic(), 0.001)
+        for chunk in response.iter_raw():
+            if self.clock.monotonic() > end:
+                raise httpx.ReadTimeout("")
+            yield chunk
+
+    def _page(self, request: Request, answer: _Answer, sent: int, told: Told | None = None, message: str | None = None) -> Page:
+        kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        return Page(request, answer.status, kept, answer.body, sent, answer.seconds, told, message or "")
+
     def _signed(self, request: Request) -> httpx.Request:
-        if origin_of(request.url) != self.home:
-            raise FetchError(
-                f"{self.settings.hide(request.url)} is not on {self.home}, where {self.label} is; "
-                "its links are not followed to other hosts, where credentials and data would leak"
-            )
+        shown = self.settings.hide(request.url)
+        try:
+            self.egress.check(request.url)
+        except NotThere as error:
+            why = f"is not on {self.egress.home}, where {self.label} is"
+            if origin_of(request.url) in map(origin_of, self.egress.others):
+                why = str(error)
+            raise FetchError(f"{shown} {why}; its links are not followed to other hosts, where credentials and data would leak") from None
+        except OSError:
+            raise _NoAnswer("the host's name is not known") from None
         sent = self.settings.unmasked(request)
         headers = {name: value.render(self.settings.values) for name, value in self.api.headers.items()} | dict(request.headers)
         try:
@@ -146,30 +196,64 @@ class Fetcher:
                 self._sentence(request, f"cannot be asked for ({type(error).__name__}); correct the URL or the headers")
             ) from None
 
-    def _redirected(self, request: Request, headers: httpx.Headers) -> Request:
+    def _redirected(self, request: Request, answer: _Answer, tries: _Tries) -> Request:
+        most = self.api.limits.redirects
         try:
-            return self.settings.masked(self.settings.unmasked(request).moved(headers.get("location", "")))
+            moved = self.settings.masked(self.settings.unmasked(request).moved(answer.headers["location"]))
         except ValueError:
             raise FetchError(self._sentence(request, "redirects to what is no URL")) from None
+        tries.passed.append(request)
+        if moved in tries.passed and "set-cookie" not in answer.headers:
+            raise FetchError(self._sentence(request, "redirects in a circle; correct the path, or the base URL"), answer.status)
+        if len(tries.passed) > most:
+            what = f"redirects more than {most} times; correct the path, or raise `api.limits.redirects`"
+            raise FetchError(self._sentence(request, what), answer.status)
+        return moved
 
-    def _wait_for_budgets(self) -> None:
-        while True:
-            now = self.clock.monotonic()
-            waits = [budget.wait(left, now) for budget, left in zip(self.api.budgets, self._allowances, strict=True)]
-            if not any(wait > 0 for wait in waits):
-                break
-            self._wait(max(waits), "the budget is spent")
-        pairs = zip(self.api.budgets, self._allowances, strict=True)
-        self._allowances = [budget.spent(left, now) for budget, left in pairs]
+    def _try_again(self, request: Request, tries: _Tries, answer: _Answer | None, why: str) -> None:
+        """Wait for another try. Raises FetchError where there is none."""
+        retry, epoch = self.api.retry, self.clock.time()
+        status = answer.status if answer else None
+        asked = self._asked(answer, epoch) if answer else None
+        if tries.refused < _MOST_REFUSALS and (asked or self._is_refused_by_budget(status)):
+            tries.refused += 1
+            if asked is None:
+                return
+            note = "the API asks for it"
+        else:
+            tries.failed += 1
+            note = f"try {tries.failed}"
+        tried = f", tried {tries.failed} times" if tries.failed > 1 else ""
+        if tries.failed >= retry.attempts:
+            raise FetchError(self._sentence(request, f"{why}{tried}{_HINTS.get(status or 0, '')}"), status)
+        wait = asked or retry.wait(tries.failed, self.clock.dice())
+        left = retry.total_wait.seconds - tries.waited
+        if wait > left:
+            what = f"the next try would be beyond `retry.total_wait` ({retry.total_wait})"
+            if asked:
+                until = times.show(int(epoch + asked) * times.SECOND)
+                what = f"the API asks to wait {ceil(asked):,} s, until {until}, and `retry.total_wait` leaves {left:,.0f} s"
+            raise FetchError(self._sentence(request, f"{why}{tried}; {what}; what was received is kept, and a later run goes on"), status)
+        tries.waited += wait
+        self.waiting(wait, f"{why}, {note}")
+        self.clock.sleep(wait)
 
-    def _budget_spent(self, headers: httpx.Headers | dict[str, str], status: int) -> None:
-        now, epoch = self.clock.monotonic(), self.clock.time()
-        pairs = zip(self.api.budgets, self._allowances, strict=True)
-        self._allowances = [budget.told(left, headers, status, now, epoch) for budget, left in pairs]
+    def _asked(self, answer: _Answer, epoch: float) -> float | None:
+        """Seconds that the API asks to wait: in so many words, or, where it refuses, by the usual headers of what is left."""
+        asked = self.api.retry.asked(answer.headers, epoch)
+        if asked or answer.status != 429 or any(budget.names_headers for budget in self.api.budgets):
+            return asked
+        quota = told_by(answer.headers, epoch)
+        return quota.reset or None if quota else None
 
-    def _wait(self, seconds: float, why: str) -> None:
-        self.waiting(seconds, why)
-        self.clock.sleep(seconds)
+    def _account_name(self) -> str:
+        scheme, values = self._signature.scheme, self._signature.values
+        public = scheme.public(values)
+        is_secret = self.settings.hide(public) != public
+        return account_name(self.egress.home, "" if is_secret else public, repr(sorted(values.items())))
+
+    def _is_refused_by_budget(self, status: int | None) -> bool:
+        return status == 429 and any(one.reset_header for one in self.api.budgets)
 
     def _failure(self, request: Request, status: int, attempts: int) -> Exception:
         if status == 401:
@@ -179,13 +263,8 @@ class Fetcher:
             who = self._signature.scheme.who(self._signature.values)
             why = f"403: {who} may not read this; give that account a role that may, or leave the collection out with --select"
             return FetchError(self._sentence(request, why))
-        hints = {
-            202: ": the answer is not ready; run again later", 204: ": nothing came, not even an empty list; correct the path",
-            206: ": only a part of the answer came; say how to ask for all", 404: "; correct the path, or the base URL",
-            429: "; declare a smaller budget in `api.budgets`",
-        }  # fmt: skip
-        tries = f", tried {attempts} times" if attempts > 1 else ""
-        return FetchError(self._sentence(request, f"status {status}{tries}{hints.get(status, '')}"), status)
+        tried = f", tried {attempts} times" if attempts > 1 else ""
+        return FetchError(self._sentence(request, f"status {status}{tried}{_HINTS.get(status, '')}"), status)
 
     def _sentence(self, request: Request, what: str) -> str:
         return f"{request.method} {self.shown(request)}: {what}"
@@ -201,12 +280,36 @@ class _Signature(httpx.Auth):
         yield from self.scheme.flow(request, self.values)
 
 
-def origin_of(url: str) -> str:
-    """The origin of a URL; empty for what is none."""
-    try:
-        return origin(url)
-    except ValueError:
-        return ""
+@dataclass(frozen=True)
+class _Answer:
+    """What came back; the names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_redirect: bool
+    seconds: float
+
+
+@dataclass
+class _Tries:
+    """What became of a request so far."""
+
+    sent: int = 0
+    failed: int = 0
+    refused: int = 0
+    """How often the API asked to wait."""
+    waited: float = 0.0
+    passed: list[Request] = field(default_factory=list)
+    """The requests that redirects led away from."""
+
+
+class _NoAnswer(Exception):
+    """None came that is whole; the message says why, in few words."""
+
+
+def _reason(status: int, message: str | None = None) -> str:
+    return f"{message} (status {status})" if message else f"status {status}"
 
 
 def _cause(error: httpx.RequestError) -> str:

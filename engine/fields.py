@@ -70,6 +70,27 @@ class Duration(Scalar):
         return f"{round(self.seconds * 1000)}ms"
 
 
+@dataclass(frozen=True)
+class Size(Scalar):
+    """An amount of data: `512KB`, `64MB`, `2GB`; 1 KB is 1,024 bytes, and so on."""
+
+    bytes: int
+    schema: ClassVar[Mapping[str, Any]] = {"type": "string", "pattern": "^[1-9][0-9]{0,8}(B|KB|MB|GB)$"}
+
+    _units: ClassVar[Mapping[str, int]] = {"GB": 2**30, "MB": 2**20, "KB": 2**10, "B": 1}
+
+    @classmethod
+    def parse(cls, text: Any) -> Size:
+        match = re.fullmatch("([1-9][0-9]{0,8})(B|KB|MB|GB)", text)
+        if match is None:
+            raise ValueError("is not an amount of data; write one like 512KB or 64MB")
+        return cls(int(match.group(1)) * cls._units[match.group(2)])
+
+    def __str__(self) -> str:
+        unit = next(unit for unit, size in self._units.items() if self.bytes % size == 0)
+        return f"{self.bytes // self._units[unit]}{unit}"
+
+
 _PLACE = re.compile("0|[1-9][0-9]{0,17}")
 
 
@@ -122,25 +143,37 @@ class Pattern(Scalar):
 
     @classmethod
     def parse(cls, text: Any) -> Pattern:
-        try:
-            with warnings.catch_warnings(action="ignore"):  # of what `_only_pythons` refuses in plain words
-                groups = re.compile(text, re.ASCII).groups
-        except re.error as error:
-            raise ValueError(f"is not a regular expression ({error})") from None
+        groups = _groups(text)
         if groups != 1:
             raise ValueError(f"has {groups} groups; put the part that is the value, and only that, in round brackets")
-        if odd := _only_pythons(text):
-            raise ValueError(f"uses {odd!r}, which not every warehouse's expressions know; write it without")
+        _check_alike(text)
         if _repeats_its_group(text):
             raise ValueError("repeats its group, and one value cannot be many; put the repetition inside of the round brackets")
-        if "){" in text and prod(map(int, re.findall(r"([0-9]+),?\}", text))) > 1000:
-            raise ValueError("may repeat something more than 1,000 times; write * or +")
         return cls(text)
 
     def find(self, text: str) -> str | None:
         """The group's text at the first match (empty where the group took no part); None where nothing matches. As RE2 has it."""
         match = _compiled(self.text).search(text)
         return None if match is None else match.group(1) or ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Expression(Scalar):
+    """A regular expression that is looked for anywhere in a text, in RE2's syntax (no look-around, no back-references)."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: Any) -> Expression:
+        _groups(text)
+        _check_alike(text)
+        return cls(text)
+
+    def is_in(self, text: str) -> bool:
+        return _compiled(self.text).search(text) is not None
 
     def __str__(self) -> str:
         return self.text
@@ -166,6 +199,23 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     parts = _PART.findall(pattern)
     spelled = [part.replace(r"\s", r" \t\n\r\f") if part[0] == "[" else _SPELLED_OUT.get(part, part) for part in parts]
     return re.compile("".join(spelled), re.ASCII)
+
+
+def _groups(pattern: str) -> int:
+    """How many groups a pattern has. Raises ValueError where it is none."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what `_only_pythons` refuses in plain words
+            return re.compile(pattern, re.ASCII).groups
+    except re.error as error:
+        raise ValueError(f"is not a regular expression ({error})") from None
+
+
+def _check_alike(pattern: str) -> None:
+    """Raises ValueError for a pattern that Python and RE2 do not read alike."""
+    if odd := _only_pythons(pattern):
+        raise ValueError(f"uses {odd!r}, which not every warehouse's expressions know; write it without")
+    if "){" in pattern and prod(map(int, re.findall(r"([0-9]+),?\}", pattern))) > 1000:
+        raise ValueError("may repeat something more than 1,000 times; write * or +")
 
 
 def _only_pythons(pattern: str) -> str:

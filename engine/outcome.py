@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from . import times
 from .destinations import Receipt
 from .hub.segment import Proof
 
@@ -24,6 +25,10 @@ class PullBook:
     api_total: int | None = None
     stop: str | None = None
     proof: Proof | None = None
+    budget_left: int | None = None
+    """How many requests the tightest budget has left after the last answer; None where nothing is known of one."""
+    budget_resets_at: int | None = None
+    """When it has all again (microseconds)."""
 
 
 class Watcher:
@@ -54,7 +59,9 @@ class Outcome:
         """The line of the ledger, in the ledger's words."""
         pulled = asdict(self.pull) if self.pull else {}
         loaded = asdict(self.load) if self.load else {}
-        first = ("requests", "pages", "bytes", "received", "api_total", "stop", "proof")
+        first = (
+            "requests", "pages", "bytes", "received", "api_total", "stop", "proof", "budget_left", "budget_resets_at",
+        )  # fmt: skip
         then = (
             "read",
             "inserted",
@@ -88,8 +95,14 @@ class Summary:
         return {
             "run": self.run,
             "status": self.status,
-            "collections": {name: outcome.book() for name, outcome in self.collections.items()},
+            "collections": {name: _shown(outcome.book()) for name, outcome in self.collections.items()},
         }
+
+
+def _shown(book: dict[str, Any]) -> dict[str, Any]:
+    """A line of the ledger as people and programs outside read it: instants as text."""
+    resets_at = book["budget_resets_at"]
+    return {**book, "budget_resets_at": None if resets_at is None else times.show(resets_at)}
 
 
 class Observer(Watcher):
@@ -99,7 +112,7 @@ class Observer(Watcher):
         """The first step of each collection, and its reason."""
 
     def waiting(self, seconds: float, why: str) -> None:
-        """A wait begins."""
+        """A wait begins; one of no seconds is only a note."""
 
     def ended(self, name: str, outcome: Outcome) -> None:
         """A half of a collection's work has ended."""

@@ -12,9 +12,11 @@ from .auth import Auth
 from .budget import Budget
 from .fields import Scalar
 from .kinds import Kind
+from .limits import Limits
 from .paginate import Paginator, TieBreaker
 from .properties import Property
 from .retry import Retry
+from .rules import Rule
 from .schema import docs_of, field_word, hints_of
 from .spec import Api, Changed, Collection, Full, Setting, Spec
 from .window import Cursor
@@ -26,6 +28,8 @@ _CHAPTERS: tuple[tuple[str, type], ...] = (
     ("api.auth", Auth),
     ("api.budgets[]", Budget),
     ("api.retry", Retry),
+    ("errors[]", Rule),
+    ("api.limits", Limits),
     ("collections.*", Collection),
     ("collections.*.cursor", Cursor),
     ("collections.*.full", Full),

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import times
 from .account import locked
+from .clock import Clock
 from .destinations import Receipt, Warehouse, warehouse
 from .errors import INTERRUPTED, Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
-from .fetch import Clock, Fetcher
+from .fetch import Fetcher
 from .hub import Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader

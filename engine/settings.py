@@ -184,7 +184,7 @@ def explain_missing(spec: Spec, names: Iterable[str]) -> str:
 def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> str:
     """The base URL; a check that all that a pull of these collections needs was given. Raises UsageError that names what is missing."""
     missing = [name for name, setting in spec.settings.items() if setting.required and name not in settings.values]
-    templates = [spec.api.base_url, *spec.api.headers.values(), *spec.api.params.values()]
+    templates = [spec.api.base_url, *spec.api.origins, *spec.api.headers.values(), *spec.api.params.values()]
     for collection in (spec.collections[name] for name in collections):
         for place in (collection, collection.full, collection.changed or Changed()):
             templates += [one for one in (place.path, *place.params.values()) if one]
@@ -197,7 +197,10 @@ def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> s
         missing += error.names
     if missing:
         raise UsageError(explain_missing(spec, _with_sources(spec, dict.fromkeys(missing), settings)) + _alternatives(spec, missing))
-    return _checked_url(settings.hide, spec.api.base_url.render(settings.values))
+    base = _checked_url(settings.hide, spec.api.base_url.render(settings.values))
+    for other in spec.api.origins:
+        _check_origin(settings.hide, other.render(settings.values), base)
+    return base
 
 
 def _checked_url(hide: Callable[[str], str], url: str) -> str:
@@ -211,6 +214,20 @@ def _checked_url(hide: Callable[[str], str], url: str) -> str:
         what = "write http:// or https://, a host, and a path if there is one; credentials belong into `auth`"
         raise UsageError(f"base_url {hide(url)!r} is no URL that requests can be sent to; {what}")
     return url
+
+
+def _check_origin(hide: Callable[[str], str], url: str, base: str) -> None:
+    """Raises UsageError for what is no origin beside the base URL's."""
+    shown = f"the origin {hide(url)!r} in `api.origins`"
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        right = False
+    if not right or parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
+        raise UsageError(f"{shown} is none; write https:// and a host, nothing behind it")
+    if parts.scheme == "http" and base.lower().startswith("https:"):
+        raise UsageError(f"{shown} would make public what goes to {hide(base)!r} in secret; write https://")
 
 
 def _with_sources(spec: Spec, names: Iterable[str], settings: Settings) -> list[str]:

@@ -60,6 +60,8 @@ class Lines(Observer):
     def waiting(self, seconds: float, why: str) -> None:
         if seconds >= 1:
             self._say(f"waits {seconds:.0f} s: {why}")
+        elif seconds == 0:
+            self._say(why)
 
     def ended(self, name: str, outcome: Outcome) -> None:
         if outcome.load is not None:

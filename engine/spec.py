@@ -17,9 +17,11 @@ from .auth import Auth, NoAuth
 from .budget import Budget
 from .exchange import Request
 from .fields import Doc, Duration, Path, Scalar
+from .limits import Limits
 from .paginate import Paginator, Single
 from .properties import Property
 from .retry import Retry
+from .rules import Rule
 from .template import Template
 from .window import Cursor
 
@@ -68,11 +70,27 @@ class Api:
     """How the API is reached, and what its collections have in common."""
 
     base_url: Annotated[Template, Doc("what every path is appended to")]
+    origins: Annotated[
+        tuple[Template, ...], Doc("other origins (https://host) that requests and credentials may go to, where links and redirects lead")
+    ] = ()
     headers: Annotated[Mapping[str, Template], Doc("sent with every request")] = field(default_factory=dict)
     auth: Annotated[Auth, Doc("how requests prove who asks")] = field(default_factory=NoAuth)
-    concurrency: Annotated[int, Doc("how many requests may be under way at once", {"minimum": 1})] = 1
-    budgets: Annotated[tuple[Budget, ...], Doc("how many requests are allowed; all hold at once")] = ()
+    budgets: Annotated[
+        tuple[Budget, ...], Doc("how many requests are allowed; all hold at once, for all runs of this machine with the same account")
+    ] = ()
+    cost: Annotated[int, Doc("for how many requests of each budget one request counts", {"minimum": 1})] = 1
+    concurrency: Annotated[
+        int | None,
+        Doc(
+            "how many requests may be under way at once, of all runs of this machine with the same account (default: one in each run)",
+            {"minimum": 1},
+        ),
+    ] = None
     retry: Annotated[Retry, Doc("when a request that failed is sent again")] = field(default_factory=Retry)
+    errors: Annotated[
+        tuple[Rule, ...], Doc("answers that mean something else than their status says; the first rule that fits decides")
+    ] = ()
+    limits: Annotated[Limits, Doc("how large an answer may be")] = field(default_factory=Limits)
     params: Annotated[Mapping[str, Template], Doc("query parameters of every request")] = field(default_factory=dict)
     records: Annotated[Path | None, Doc("the path in an answer of the list of records (default: the answer is the list)")] = None
     paginate: Annotated[Paginator, Doc("how a list goes on (default: it comes in one answer)")] = field(default_factory=Single)
@@ -118,6 +136,10 @@ class Collection:
     records: Annotated[Path | None, Doc("the path of the list of records, if not the API's")] = None
     paginate: Annotated[Paginator | None, Doc("how the list goes on, if not as the API's others")] = None
     parent: Annotated[Parent | None, Doc("the collection whose every record has a list of these")] = None
+    errors: Annotated[tuple[Rule, ...], Doc("rules for answers about this collection, tried before the API's")] = ()
+    cost: Annotated[
+        int | None, Doc("for how many requests of each budget one request counts, if not as the API's others", {"minimum": 1})
+    ] = None
     key: Annotated[tuple[str, ...], Doc("the property, or properties, that tell one record from another", {"minItems": 1})]
     cursor: Annotated[Cursor | None, Doc("the property that moves when a record changes")] = None
     full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)

@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from rest_syncer.engine import chain, load
+from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.destinations.duckdb import DuckDB
-from rest_syncer.engine.fetch import Clock
 from rest_syncer.engine.hub.folder import Folder
 from rest_syncer.engine.parse import Source, parse_spec
 from rest_syncer.engine.run import Options, Summary, run

@@ -27,7 +27,7 @@ import httpx
 import pytest
 import zstandard
 
-from rest_syncer.engine.fetch import Clock
+from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.parse import Source, parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import Settings

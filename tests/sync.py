@@ -22,8 +22,8 @@ from typing import Any
 
 import duckdb
 
+from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.errors import SyncerError
-from rest_syncer.engine.fetch import Clock
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings

@@ -163,3 +163,9 @@ def test_the_missing_settings_are_named(scheme: Auth, settings: dict[str, str], 
     with pytest.raises(MissingSetting) as caught:
         scheme.chosen(settings)
     assert caught.value.names == names
+
+
+def test_what_tells_accounts_apart_in_public_is_a_user_name_and_never_a_key() -> None:
+    assert BASIC.public(BASIC.rendered({"email": "a@example.com", "password": "pw"})) == "user 'a@example.com'"
+    assert NoAuth().public({}) == "nobody"
+    assert [scheme.public(scheme.rendered(GIVEN)) for scheme in (BEARER, OAUTH)] == ["", ""]

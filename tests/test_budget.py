@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rest_syncer.engine.budget import Allowance, Budget
@@ -40,14 +42,58 @@ def test_a_new_window_starts_with_all_but_the_request_that_opens_it() -> None:
 @given(st.lists(st.floats(0, 90), min_size=1, max_size=60))
 def test_no_stretch_of_time_sees_more_requests_than_the_budget(pauses: list[float]) -> None:
     """However a run pauses, no 60 seconds hold more than three requests."""
-    now, allowance, sent = 0.0, MINUTE.opened(0.0), []
-    for pause in pauses:
-        now += pause
-        now += MINUTE.wait(allowance, now)
-        allowance = MINUTE.spent(allowance, now)
-        sent.append(now)
+    sent = walked(MINUTE, pauses)
     for place, start in enumerate(sent):
         assert sum(1 for other in sent[place:] if other < start + 60.0 - 1e-6) <= 3
+
+
+def walked(budget: Budget, pauses: list[float]) -> list[float]:
+    """When requests are sent that keep to a budget, with these pauses before them; what is known of it is stored on its way."""
+    now, allowance, sent = 0.0, budget.opened(0.0), []
+    for pause in pauses:
+        now += pause
+        now += budget.wait(allowance, now)
+        allowance = budget.spent(allowance, now)
+        sent.append(now)
+        allowance = budget.restored(json.loads(json.dumps(allowance.as_json())), now)
+        assert len(allowance.sent) <= 102
+    return sent
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 0.5), min_size=300, max_size=600))
+def test_a_large_budget_is_kept_too_and_remembered_in_little(pauses: list[float]) -> None:
+    """Of 150 a minute not every request is remembered, and still no 60 seconds hold more."""
+    sent = walked(Budget(requests=150, per=Duration(60)), pauses)
+    for early, late in zip(sent, sent[150:], strict=False):
+        assert late >= early + 60.0 - 1e-6
+
+
+def test_a_large_budget_is_used_but_for_a_hundredth_of_its_window() -> None:
+    sent = walked(Budget(requests=150, per=Duration(60)), [0.0] * 301)
+    assert 60.0 <= sent[150] <= 60.6
+    assert 120.0 <= sent[300] <= 121.2
+
+
+def test_a_request_that_costs_more_counts_for_more() -> None:
+    allowance = MINUTE.spent(MINUTE.opened(0.0), 0.0, cost=2)
+    assert (MINUTE.wait(allowance, 10.0, cost=1), MINUTE.wait(allowance, 10.0, cost=2)) == (0.0, 50.0)
+    assert MINUTE.spent(allowance, 10.0).left == 0
+    assert MINUTE.wait(MINUTE.opened(0.0), 0.0, cost=99) == 0.0, "what costs more than there ever is waits for all there is"
+
+
+def test_what_was_stored_goes_on_but_not_from_a_time_that_never_was() -> None:
+    spent = MINUTE.spent(MINUTE.opened(1000.0), 1000.0, cost=3)
+    data = json.loads(json.dumps(spent.as_json()))
+    assert MINUTE.wait(MINUTE.restored(data, 1010.0), 1010.0) == 50.0
+    assert MINUTE.restored(data, 459.0) == MINUTE.opened(459.0), "more than ten windows ahead: the machine has begun anew"
+
+
+def test_what_remains_is_told_with_the_time_when_it_is_all_again() -> None:
+    allowance = MINUTE.spent(MINUTE.spent(MINUTE.opened(0.0), 0.0), 10.0)
+    assert MINUTE.remaining(allowance, 20.0) == (1, 70.0)
+    assert MINUTE.remaining(allowance, 65.0) == (2, 70.0)
+    assert MINUTE.remaining(allowance, 100.0) == (3, 100.0)
 
 
 @pytest.mark.parametrize(

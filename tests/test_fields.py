@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rest_syncer.engine.fields import Duration, Path, Pattern, Text
+from rest_syncer.engine.fields import Duration, Expression, Path, Pattern, Size, Text
 from rest_syncer.engine.record import raw_at, text_of
 
 names = st.text(max_size=6) | st.sampled_from(["a", "0", "01", 'a"b', "a.b", "\\", "", "a b", "é"])
@@ -37,6 +37,55 @@ def test_a_duration_is_so_many_seconds_and_shows_in_its_largest_whole_unit(text:
 def test_a_duration_of_whole_milliseconds_shows_as_itself(milliseconds: int) -> None:
     shown = str(Duration.parse(f"{milliseconds}ms"))
     assert Duration.parse(shown).seconds == pytest.approx(milliseconds / 1000, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "shown"),
+    [
+        ("1B", 1, "1B"),
+        ("64KB", 65_536, "64KB"),
+        ("256MB", 2**28, "256MB"),
+        ("2GB", 2**31, "2GB"),
+        ("1024KB", 2**20, "1MB"),
+        ("1500B", 1500, "1500B"),
+    ],
+)
+def test_a_size_is_so_many_bytes_and_shows_in_its_largest_whole_unit(text: str, amount: int, shown: str) -> None:
+    assert (Size.parse(text), str(Size.parse(text))) == (Size(amount), shown)
+
+
+@pytest.mark.parametrize("text", ["", "64", "64 MB", "64mb", "1.5GB", "0MB", "-1MB", "64MiB", "9999999999B"])
+def test_a_text_that_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not an amount of data; write one like 512KB or 64MB$"):
+        Size.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        ("quota", "the quota is spent", True),
+        ("^quota", "the quota", False),
+        (r"a$", "a\n", False),
+        ("(?:a|b)+", "xab", True),
+        (r"\d", "٣", False),
+    ],
+)
+def test_an_expression_is_looked_for_anywhere(pattern: str, text: str, found: bool) -> None:
+    assert Expression.parse(pattern).is_in(text) is found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", "is not a regular expression (missing ), unterminated subpattern at position 0)"),
+        ("(?=a)", "uses '(?=', which not every warehouse's expressions know; write it without"),
+        ("(?:a{100}){100}", "may repeat something more than 1,000 times; write * or +"),
+    ],
+)
+def test_an_expression_that_is_none_of_re2_is_refused(pattern: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Expression.parse(pattern)
+    assert str(caught.value) == message
 
 
 def test_text_is_plain_text_or_a_numbers_text() -> None:

@@ -65,8 +65,33 @@ def test_a_good_spec_is_read_with_the_place_of_each_part() -> None:
         pytest.param(
             under_api("colour: red"),
             "s.yaml:6:3 api.colour: the key 'colour' is not known here; "
-            "known: auth, base_url, budgets, concurrency, headers, paginate, params, records, retry",
+            "known: auth, base_url, budgets, concurrency, cost, errors, headers, limits, origins, paginate, params, records, retry",
             id="unknown-key-far-from-all",
+        ),
+        pytest.param(
+            under_api("errors: [{then: retry}]"),
+            "s.yaml:6:12 api.errors.0: says nothing of the answers it is for; give at least one of `status`, `body` and `text`",
+            id="rule-for-no-answer",
+        ),
+        pytest.param(
+            under_orders("errors: [{status: 400, matches: gone, then: end}]"),
+            "s.yaml:10:14 collections.orders.errors.0: has nothing to compare; give `body`, the path of a value",
+            id="rule-that-compares-nothing",
+        ),
+        pytest.param(
+            under_api("errors: [{body: a, equals: b, matches: c, then: end}]"),
+            "s.yaml:6:12 api.errors.0: compares one value in two ways; leave `equals` or `matches` out",
+            id="rule-that-compares-twice",
+        ),
+        pytest.param(
+            under_api('errors: [{body: a, matches: "(?=b)", then: end}]'),
+            "s.yaml:6:22 api.errors.0.matches: uses '(?=', which not every warehouse's expressions know; write it without",
+            id="rule-with-a-look-ahead",
+        ),
+        pytest.param(
+            under_api("limits: {body: 64 MB}"),
+            "s.yaml:6:12 api.limits.body: is not an amount of data; write one like 512KB or 64MB",
+            id="size-with-a-blank",
         ),
         pytest.param(
             under_orders("paginate: {kind: nubmer}"),

@@ -12,7 +12,7 @@ import duckdb
 import httpx
 import pytest
 
-from rest_syncer.engine.fetch import Clock
+from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.outcome import Summary
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run

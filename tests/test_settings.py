@@ -287,3 +287,34 @@ def test_secrets_that_are_alike_are_stored_by_the_same_name_in_every_process() -
     names = "fdbace"
     settings = Settings(dict.fromkeys(names, "s3cr3t-all"), frozenset(names))
     assert settings.mask([("k", "s3cr3t-all"), ("u", "x/s3cr3t-all")]) == (("k", "{{ settings.a }}"), ("u", "x/{{ settings.a }}"))
+
+
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        ("files.example.com", "the origin 'files.example.com' in `api.origins` is none; write https:// and a host, nothing behind it"),
+        (
+            "https://a.example.com/x",
+            "the origin 'https://a.example.com/x' in `api.origins` is none; write https:// and a host, nothing behind it",
+        ),
+        (
+            "https://u:p@a.example.com",
+            "the origin 'https://u:p@a.example.com' in `api.origins` is none; write https:// and a host, nothing behind it",
+        ),
+        (
+            "http://a.example.com",
+            "the origin 'http://a.example.com' in `api.origins` would make public what goes to 'https://acme.example.com/v1' in secret; "
+            "write https://",
+        ),
+        (
+            "{{ settings.cdn }}",
+            "setting cdn is missing; give it with --set cdn=VALUE, or as SYNCER_SHOP_CDN in the environment or in a .env file",
+        ),
+    ],
+)
+def test_an_origin_that_is_none_is_a_mistake_before_anything_is_sent(origin: str, message: str) -> None:
+    text = f'''{{syncer: 1, name: shop, settings: {{cdn: {{}}}}, api: {{base_url: "https://acme.example.com/v1", origins: ["{origin}"]}},
+        collections: {{orders: {{key: id, properties: {{id: integer}}}}}}}}'''
+    with pytest.raises(UsageError) as caught:
+        needed(parse_spec(text).spec, Settings({}, frozenset()))
+    assert str(caught.value) == message

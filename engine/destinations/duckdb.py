@@ -36,10 +36,12 @@ _ADDED_COMMENTS = {
     "_deleted_at": "When the record was found to be gone from the source; null while it is there.",
     "_segment": "Where the record's raw JSON lies: hub/collection/segment#line.",
 }
+_LATER = {"budget_left": "BIGINT", "budget_resets_at": "TIMESTAMPTZ"}
+"""Columns that a ledger of an earlier version lacks: they are added to it."""
 _LEDGER = {
     "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
     "ended_at": "TIMESTAMPTZ", "requests": "BIGINT", "pages": "BIGINT", "bytes": "BIGINT", "received": "BIGINT",
-    "api_total": "BIGINT", "stop": "VARCHAR", "proof": "VARCHAR", **dict.fromkeys(_BOOK, "BIGINT"), "error": "VARCHAR",
+    "api_total": "BIGINT", "stop": "VARCHAR", "proof": "VARCHAR", **_LATER, **dict.fromkeys(_BOOK, "BIGINT"), "error": "VARCHAR",
 }  # fmt: skip
 _RECEIPTS = {
     "hub": "VARCHAR", "warehouse": "VARCHAR", "collection": "VARCHAR", "load": "BIGINT", "committed_at": "TIMESTAMPTZ",
@@ -269,9 +271,12 @@ class DuckDB:
             con.execute("BEGIN")
             con.execute(f"CREATE SCHEMA IF NOT EXISTS {_CATALOG}.{quoted(self.schema)}")
             for table, (comment, columns) in _OURS.items():
-                if not self._is_ours(con, table, columns):
+                if not self._is_ours(con, table, columns.keys() - _LATER):
                     self._create(con, table, columns)
                     self._comment(con, table, comment, {})
+                for column in columns.keys() - self._known(con, table).columns:
+                    con.execute(f"ALTER TABLE {self._name(table)} ADD COLUMN {quoted(column)} {columns[column]}")
+                    self._known(con, table).columns[column] = columns[column]
             yield con
             con.execute("COMMIT")
         except BaseException as error:

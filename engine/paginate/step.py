@@ -26,7 +26,7 @@ State = Mapping[str, Any]
 
 Reason = Literal[
     "one_answer", "total_reached", "last_page_reached", "no_more", "no_next_link", "no_token", "empty_page", "nothing_beyond",
-    "past_the_end", "no_link_ever",
+    "past_the_end", "no_link_ever", "ignored", "skipped",
 ]  # fmt: skip
 """Why a list has ended: the ledger's `stop`."""
 

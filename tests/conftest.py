@@ -1,0 +1,25 @@
+"""What holds for every test: nothing is written to the home of whoever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder for the state of what several tests share; processes that get no variable of ours take it too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what runs share, one for each test."""
+    folder = tmp_path_factory.mktemp("state")
+    for name in ("SYNCER_STATE", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(folder))
+    return folder
