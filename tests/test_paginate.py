@@ -443,9 +443,9 @@ def test_an_api_that_gives_one_record_at_a_time_but_tells_how_many_there_are_is_
         ),
         pytest.param(
             KeySet(on="id", param="s", total=TOTAL),
-            {"last": "7", "rest": True},
+            {"last": "7", "seen": 2},
             listing([], {"total": 3}),
-            "the API declares 3 records from here on, and sent 0",
+            "nothing more comes after 2 records, but the API declares 3",
             id="empty-before-the-total",
         ),
         pytest.param(

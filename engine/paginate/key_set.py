@@ -57,13 +57,15 @@ class KeySet(Paginator):
         total, longest = self.total_of(listing), max(state.get("longest", 0), len(keys))
         if total is not None and len(keys) >= total:
             return End("total_reached")
+        met_before = min(sum(1 for key in keys if key == before), state.get("ties", 0))
+        seen = state.get("seen", 0) + len(keys) - met_before
         is_full = len(keys) == longest and (longest > 1 or total is not None)  # an API that gives one at a time looks like the end
         if keys and last == before and tie is None and self.tie_breaker is not None and (len(keys) > 1 or is_full):
             sorting = {name: value.text for name, value in (self.tie_breaker.params or {}).items()}
-            return {"tied": True, "longest": longest}, listing.request.with_params(sorting)
+            return {"tied": True, "longest": longest, "seen": seen}, listing.request.with_params(sorting)
         if not keys or (last == before and not is_full):
-            if self._is_of_the_rest(state, total):
-                raise Incomplete(f"the API declares {total} records from here on, and sent {len(keys)}")
+            if total is not None and (self._is_of_the_rest(state, total) or seen < total):
+                raise Incomplete(f"nothing more comes after {seen} records, but the API declares {total}")
             return End("nothing_beyond", certain=longest > 1) if keys else End("empty_page", by_emptiness=True)
         if last == before:
             raise Incomplete(
@@ -71,9 +73,9 @@ class KeySet(Paginator):
                 "declare a `tie_breaker`, or ask for larger pages"
             )
         written = times.write(last, self.format) if isinstance(last, int) and self.format and not tie else str(last)
-        passed = sum(1 for key in keys if key != last)
-        known = {"longest": longest, "total": total, "passed": passed, "rest": self._is_of_the_rest(state, total)}
-        return {**state, **known, "last": str(last)}, listing.request.with_params({param: written})
+        ties = sum(1 for key in keys if key == last)
+        known = {"longest": longest, "total": total, "seen": seen, "ties": ties, "rest": self._is_of_the_rest(state, total)}
+        return {**state, **known, "passed": len(keys) - ties, "last": str(last)}, listing.request.with_params({param: written})
 
     def _is_of_the_rest(self, state: State, total: int | None) -> bool:
         """Whether the total counts the records from the bound on, and not those of the whole list: it falls by those that are passed."""
