@@ -18,10 +18,11 @@ from typing import Any
 
 import msgspec
 
+from .earlier import Earlier, EarlierPage, is_reusable
 from .errors import FetchError, Incomplete, PageError
 from .exchange import Listing, Page, Request, origin
 from .fetch import Fetcher
-from .hub import CollectionState, Head, Hub, Slice
+from .hub import CollectionState, Head, Hub, Slice, StoredPage
 from .hub.fold import fold
 from .hub.segment import Ended, Proof, run_of, segment_name
 from .outcome import PullBook, Watcher
@@ -122,6 +123,10 @@ class Chain:
         self.walked = msgspec.convert(step.state, Walked) if step.state else Walked(covered=step.covered)
         self.name = step.first_name
         self.buffer = _Buffer(fetcher.clock.monotonic())
+        is_conditional = step.purpose == "full" and spec.api.conditional
+        self.earlier = Earlier(hub, step.collection, state, route.fingerprint) if is_conditional else None
+        self.unchanged: dict[Request, EarlierPage] = {}
+        """Of the requests under way: the page that is asked for only if it has changed."""
         self.has_read = False
         """Whether a page came."""
         self.reason = ""
@@ -130,7 +135,7 @@ class Chain:
 
     def walk(self) -> None:
         """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
-        with _Ahead(self._send, self.spec.api.concurrency or 1) as ahead:
+        with _Ahead(self._sender, self.spec.api.concurrency or 1) as ahead:
             try:
                 for place, upcoming in self._places():
                     try:
@@ -231,9 +236,16 @@ class Chain:
             resumed = False
             if isinstance(outcome, End):
                 verdict = self._graded(place, outcome)
-                if isinstance(verdict, Ended):
+                if isinstance(verdict, Ended) and self._is_enough(verdict):
                     self._ended(place, verdict)
                     return
+                if isinstance(verdict, Ended):
+                    self.walked.place = place.again(broken_off=True)
+                    self._close()
+                    what = (
+                        f"the list has ended ({verdict.reason}), which is {verdict.proof} only, and {self.collection.require} is required"
+                    )
+                    raise Incomplete(f"{self.step.collection}: {what}; {_PAGE_BETTER}")
                 place = place.again()
                 self.walked.place, request = place, self._first(place)
                 place.next, readings = request.as_json(), readings + 1
@@ -246,6 +258,10 @@ class Chain:
                 place.walk, place.next = walk, request.as_json()
             if self.buffer.is_full(self.fetcher.clock.monotonic()):
                 self._close()
+
+    def _is_enough(self, verdict: Ended) -> bool:
+        required = self.collection.require
+        return required is None or weakest(required, verdict.proof) == required
 
     def _foreseen(self, place: Place, request: Request, upcoming: Sequence[Place]) -> Iterator[Request]:
         """The requests that will follow, as far as they are known by now."""
@@ -274,13 +290,23 @@ class Chain:
         """The request with secrets by name instead of value: what is sent, and what is stored."""
         return self.fetcher.settings.masked(request)
 
-    def _send(self, request: Request) -> Page:
-        return self.fetcher.send(request, self.collection.errors, self.collection.cost)
+    def _sender(self, request: Request) -> Callable[[], Page]:
+        """What sends a request, in whichever thread."""
+        earlier = self.earlier.find(request) if self.earlier else None
+        if earlier is not None:
+            self.unchanged[request] = earlier
+        conditions = earlier.conditions if earlier else None
+        return lambda: self.fetcher.send(request, self.collection.errors, self.collection.cost, conditions)
 
     def _listing(self, place: Place, page: Page) -> Listing:
         try:
+            earlier = self.unchanged.pop(page.request, None)
             if page.told:
                 return Listing(self.fetcher.settings.unmasked(page.request), [], None, headers=page.headers)
+            if page.status == 304 and earlier is not None:
+                headers = {**earlier.headers, **page.headers}
+                request = self.fetcher.settings.unmasked(page.request)
+                return self.reader.again(earlier.records, earlier.envelope, headers, request, place.parent)
             return self.reader.listing(page, self.fetcher.settings.unmasked(page.request), place.parent)
         except PageError as error:
             raise PageError(f"{self._where(place, page)}: {error}") from None
@@ -377,11 +403,14 @@ class Chain:
             longest=max(map(len, buffer.records), default=0),
             raw_bytes=buffer.raw_bytes,
             api_total=place.last_total if place else self.book.api_total,
+            validators=sum(map(is_reusable, buffer.pages)),
             state={} if ended else asdict(self.walked),
             reading=buffer.reading,
             ended=ended,
         )
-        stored = self.hub.append(head, buffer.records, buffer.pages, buffer.slices if self.collection.parent else ())
+        stored = self.hub.append(
+            head, buffer.records, [asdict(page) for page in buffer.pages], buffer.slices if self.collection.parent else ()
+        )
         self.state = fold(self.state, stored)
         self.stored(self.step.collection)
         self.name = segment_name(self.step.leg, stored.number + 1)
@@ -458,8 +487,8 @@ class Chain:
 class _Ahead:
     """Sends requests before their answers are needed, so many at once; they are taken in the order in which they are needed."""
 
-    def __init__(self, send: Callable[[Request], Page], most: int) -> None:
-        self._send, self._most = send, most
+    def __init__(self, sender: Callable[[Request], Callable[[], Page]], most: int) -> None:
+        self._sender, self._most = sender, most
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="ahead") if most > 1 else None
         self._waiting: dict[Request, Future[Page]] = {}
 
@@ -479,12 +508,12 @@ class _Ahead:
             self._drop()
         for one in (request, *islice(following, self._most - 1)):
             if one not in self._waiting and len(self._waiting) < self._most:
-                self._waiting[one] = self._pool.submit(self._send, one)
+                self._waiting[one] = self._pool.submit(self._sender(one))
 
     def get(self, request: Request) -> Page:
         """The answer. Raises what sending it raised."""
         future = self._waiting.pop(request, None)
-        return future.result() if future else self._send(request)
+        return future.result() if future else self._sender(request)()
 
     def _drop(self) -> None:
         """What was sent for nothing."""
@@ -500,7 +529,7 @@ class _Buffer:
     opened: float
     records: list[bytes] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
-    pages: list[dict[str, Any]] = field(default_factory=list)
+    pages: list[StoredPage] = field(default_factory=list)
     raw_bytes: int = 0
     bytes: int = 0
     requests: int = 0
@@ -517,15 +546,10 @@ class _Buffer:
             self.slices[-1] = replace(last, records=last.records + len(listing.records))
         else:
             self.slices.append(Slice(place.slice, place.reading, len(listing.records), place.parent))
-        self.pages.append(
-            {
-                "request": page.request.as_json(),
-                "status": page.status,
-                "headers": {name: fetcher.settings.hide(value) for name, value in page.headers.items()},
-                "records": len(listing.records),
-                "envelope": fetcher.settings.hidden(listing.envelope),
-            }
-        )
+        around = fetcher.settings.hidden(listing.envelope)
+        headers = {name: fetcher.settings.hide(value) for name, value in listing.headers.items()}
+        as_sent = page.told is None and headers == listing.headers and around == listing.envelope
+        self.pages.append(StoredPage(page.request.as_json(), page.status, headers, len(listing.records), around, as_sent))
 
     def is_full(self, now: float) -> bool:
         return self.raw_bytes >= SEGMENT_BYTES or now - self.opened >= SEGMENT_SECONDS

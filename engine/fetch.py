@@ -85,10 +85,13 @@ class Fetcher:
         self._client.close()
         self._account.close()
 
-    def send(self, request: Request, rules: Sequence[Rule] = (), cost: int | None = None) -> Page:
+    def send(
+        self, request: Request, rules: Sequence[Rule] = (), cost: int | None = None, conditions: Mapping[str, str] | None = None
+    ) -> Page:
         """The answer to a request: a whole one, or one that an error rule takes. Raises Refused or FetchError for any other.
 
         `rules` are tried before the API's; `cost` says for how many requests of each budget it counts, if not for the API's own number.
+        With `conditions`, headers that ask for what has changed, a 304 is an answer, too: a page without a body.
         """
         rules = (*rules, *self.api.errors)
         tries = _Tries()
@@ -96,7 +99,7 @@ class Fetcher:
             try:
                 with self._account.permit(cost or self.api.cost):
                     tries.sent += 1
-                    answer = self._ask(request)
+                    answer = self._ask(request, conditions or {})
                     self._account.told(answer.headers, answer.status)
             except _NoAnswer as error:
                 self._try_again(request, tries, None, f"no answer ({error})")
@@ -109,7 +112,7 @@ class Fetcher:
                 if rule.then != "retry":
                     return self._page(request, answer, tries.sent, rule.then, rule.message)
                 self._try_again(request, tries, answer, _reason(answer.status, rule.message))
-            elif answer.status in _WHOLE:
+            elif answer.status in _WHOLE or (conditions and answer.status == 304):
                 return self._page(request, answer, tries.sent)
             elif answer.is_redirect:
                 request = self._redirected(request, answer, tries)
@@ -127,11 +130,11 @@ class Fetcher:
         """A request's URL as it may be shown."""
         return self.settings.hide(request.full_url)
 
-    def _ask(self, request: Request) -> _Answer:
+    def _ask(self, request: Request, conditions: Mapping[str, str]) -> _Answer:
         """Send it once. Raises _NoAnswer for what may pass, FetchError for what will not."""
         started = self.clock.monotonic()
         try:
-            response = self._client.send(self._signed(request), auth=self._signature, stream=True)
+            response = self._client.send(self._signed(request, conditions), auth=self._signature, stream=True)
             try:
                 headers = dict(response.headers.items())
                 check_headers(response.headers.raw, self.api.limits)
@@ -176,7 +179,7 @@ class Fetcher:
         kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         return Page(request, answer.status, kept, answer.body, sent, answer.seconds, told, message or "")
 
-    def _signed(self, request: Request) -> httpx.Request:
+    def _signed(self, request: Request, conditions: Mapping[str, str]) -> httpx.Request:
         shown = self.settings.hide(request.url)
         try:
             self.egress.check(request.url)
@@ -188,7 +191,8 @@ class Fetcher:
         except OSError:
             raise _NoAnswer("the host's name is not known") from None
         sent = self.settings.unmasked(request)
-        headers = {name: value.render(self.settings.values) for name, value in self.api.headers.items()} | dict(request.headers)
+        declared = {name: value.render(self.settings.values) for name, value in self.api.headers.items()}
+        headers = declared | dict(request.headers) | dict(conditions)
         try:
             return self._client.build_request(sent.method, sent.full_url, headers=headers)
         except (httpx.InvalidURL, ValueError) as error:

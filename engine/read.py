@@ -45,6 +45,12 @@ class Reader:
             request, records, envelope, lambda name: self._values(name, records, parent), self.collection.key, page.headers, null
         )  # fmt: skip
 
+    def again(
+        self, records: Sequence[bytes], envelope: Any, headers: Mapping[str, str], request: Request, parent: Mapping[str, Any] | None
+    ) -> Listing:
+        """A page that has not changed, from what is kept of it."""
+        return Listing(request, records, envelope, lambda name: self._values(name, records, parent), self.collection.key, headers)
+
     def _values(self, name: str, records: Sequence[bytes], parent: Mapping[str, Any] | None) -> _Values:
         prop = self.collection.properties[name]
         if name not in self._readers:

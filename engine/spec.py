@@ -94,6 +94,7 @@ class Api:
     params: Annotated[Mapping[str, Template], Doc("query parameters of every request")] = field(default_factory=dict)
     records: Annotated[Path | None, Doc("the path in an answer of the list of records (default: the answer is the list)")] = None
     paginate: Annotated[Paginator, Doc("how a list goes on (default: it comes in one answer)")] = field(default_factory=Single)
+    conditional: Annotated[bool, Doc("whether a page that came before with an ETag or a date is asked for only if it has changed")] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,9 @@ class Collection:
     cursor: Annotated[Cursor | None, Doc("the property that moves when a record changes")] = None
     full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)
     changed: Annotated[Changed | None, Doc("how changes are asked for, where that differs from a complete pass")] = None
+    require: Annotated[
+        Literal["checked", "proven"] | None, Doc("the weakest proof of a list's end that is good enough (default: any is, and is told)")
+    ] = None
     properties: Annotated[Mapping[str, Property], Doc("the columns of the table, in order", {"minProperties": 1})]
 
     @property

@@ -65,7 +65,8 @@ def test_a_good_spec_is_read_with_the_place_of_each_part() -> None:
         pytest.param(
             under_api("colour: red"),
             "s.yaml:6:3 api.colour: the key 'colour' is not known here; "
-            "known: auth, base_url, budgets, concurrency, cost, errors, headers, limits, origins, paginate, params, records, retry",
+            "known: auth, base_url, budgets, concurrency, conditional, cost, errors, headers, limits, origins, paginate, params, "
+            "records, retry",
             id="unknown-key-far-from-all",
         ),
         pytest.param(

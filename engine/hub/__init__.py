@@ -28,7 +28,7 @@ import msgspec
 from ..errors import HubError, UsageError
 from .fold import CollectionState, HubState, fold
 from .folder import Folder
-from .segment import Head, Slice, decode_head, decode_records, decode_slices, encode, run_of
+from .segment import Head, Slice, StoredPage, decode_head, decode_pages, decode_records, decode_slices, encode, run_of
 
 _HEAD_GUESS = 4096
 FOLD_EVERY = 32
@@ -36,7 +36,7 @@ FOLD_EVERY = 32
 
 T = TypeVar("T")
 
-__all__ = ["CollectionState", "Head", "Hub", "HubState", "Identity", "Manifest", "Slice"]
+__all__ = ["CollectionState", "Head", "Hub", "HubState", "Identity", "Manifest", "Slice", "StoredPage"]
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,10 @@ class Hub:
     def records(self, collection: str, name: str) -> list[bytes]:
         """A segment's exact records, checked. Raises HubError where it is damaged."""
         return decode_records(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
+
+    def pages(self, collection: str, name: str) -> tuple[list[StoredPage], list[bytes]]:
+        """What is kept of a segment's answers, and all their records, checked. Raises HubError where it is damaged."""
+        return decode_pages(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
 
     def manifest(self, warehouse: str, schema: str, collection: str, load: int) -> Manifest | None:
         """What a load takes; None where that load was never planned. Load 0 took nothing."""

@@ -57,6 +57,19 @@ class Slice:
     """The values of the parent's properties that requests and columns use."""
 
 
+@dataclass(frozen=True)
+class StoredPage:
+    """What is kept of one answer: all but its records as they were sent, and no secret."""
+
+    request: dict[str, Any]
+    status: int
+    headers: dict[str, str]
+    records: int
+    envelope: Any = None
+    as_sent: bool = False
+    """Whether the envelope is as it was sent: there was no secret in it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """What a segment says of itself; everything that is known of a chain is folded from its segments' heads."""
@@ -89,6 +102,8 @@ class Head:
     slices: int = 0
     """How many slices its records are made of; 0 where the collection has no parent."""
     api_total: int | None = None
+    validators: int = 0
+    """How many of its pages can be asked for again only if they have changed."""
     reading: int = 1
     """The how-manieth reading of its list the records are of, where the collection has no parent."""
     state: dict[str, Any] = field(default_factory=dict)
@@ -166,13 +181,31 @@ def decode_head(data: bytes, name: str) -> tuple[Head | None, int]:
 
 def decode_records(data: bytes, name: str) -> list[bytes]:
     """The records of a whole file, checked against its head. Raises HubError where a byte of it is not as it was written."""
+    return _decode_body(data, name)[0]
+
+
+def decode_pages(data: bytes, name: str) -> tuple[list[StoredPage], list[bytes]]:
+    """What is kept of the answers in a whole file, and all their records. Raises HubError like `decode_records`."""
+    records, rest = _decode_body(data, name)
+    lines = zstandard.ZstdDecompressor().decompressobj().decompress(rest[8:]).splitlines()
+    try:
+        return [msgspec.json.decode(line, type=StoredPage) for line in lines], records
+    except msgspec.MsgspecError:
+        raise HubError(f"segment {name}: what it keeps of the answers cannot be read; restore the file") from None
+
+
+def _decode_body(data: bytes, name: str) -> tuple[list[bytes], bytes]:
+    """The records, and the frame behind them."""
     head, start = decode_head(data, name)
     if head is None or sha256(data[start:]).hexdigest() != head.sha256:
         raise HubError(f"segment {name}: is damaged (its checksum does not fit); restore the file")
     if head.slices:
         _, start = decode_slices(data, name)
-    body = zstandard.ZstdDecompressor().decompressobj().decompress(data[start:])
-    return body.split(b"\n")[:-1] if body else []
+    if data[start : start + 4] == struct.pack("<I", _ENVELOPES):
+        return [], data[start:]
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    body = frame.decompress(data[start:])
+    return body.split(b"\n")[:-1], frame.unused_data
 
 
 def decode_slices(data: bytes, name: str) -> tuple[list[Slice] | None, int]:
