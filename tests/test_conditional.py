@@ -139,7 +139,7 @@ def test_a_weaker_proof_than_is_required_is_a_failure_and_the_list_is_read_anew(
     pages = {"1": page(1, 2), "2": page(3), "3": page()}
     summary = zoo.run(lambda request: pages[request.url.params["page"]], spec)
     assert (summary.status, len(zoo.table())) == ("incomplete", 3)
-    assert "has ended (empty_page), graded open, where checked is required" in error_of(summary)
+    assert "has ended (empty_page), which is open only, and checked is required" in error_of(summary)
     pages = {"1": page(1, 2), "2": page()}
     assert zoo.run(lambda request: pages[request.url.params["page"]], spec).status == "incomplete"
     assert zoo.asked[0] == "/animals?page=1"
