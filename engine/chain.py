@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -30,6 +31,7 @@ from .paginate import End
 from .plan import Step, as_of
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
 from .read import Reader
+from .side_by_side import side_by_side
 from .spec import Collection, Route, Spec, collection_fingerprint
 from .stage import Part, Stage
 
@@ -41,6 +43,8 @@ READINGS = 2
 MOST_FAILED = 20
 """How many parents' lists may fail before the others are left for later, too."""
 
+LOOK_AROUND = 0.2
+"""Seconds after which who waits for an answer looks whether the run was interrupted."""
 _PAGE_BETTER = "page by a key that does not move, if the API can, or run at a quieter time"
 _FORGOTTEN = (400, 404, 410, 422)
 """What an API says to a page token that it does not know any more."""
@@ -135,19 +139,19 @@ class Chain:
 
     def walk(self) -> None:
         """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
-        with _Ahead(self._sender, self.spec.api.concurrency or 1) as ahead:
-            try:
-                for place, upcoming in self._places():
-                    try:
-                        self._walk_list(place, upcoming, ahead)
-                    except (FetchError, PageError, Incomplete) as error:
-                        if self.collection.parent is None:
-                            raise
-                        self._set_aside(error)
-            except BaseException:
-                if self.buffer.pages:
-                    self._close()
-                raise
+        ahead = _Ahead(self._sender, self.spec.api.concurrency or 1, lambda: self.fetcher.stopped)
+        try:
+            for place, upcoming in self._places():
+                try:
+                    self._walk_list(place, upcoming, ahead)
+                except (FetchError, PageError, Incomplete) as error:
+                    if self.collection.parent is None:
+                        raise
+                    self._set_aside(error)
+        except BaseException:
+            if self.buffer.pages:
+                self._close()
+            raise
         if self.troubles:
             self._close()
             others = f"; and {len(self.troubles) - 1} more lists" if len(self.troubles) > 1 else ""
@@ -296,7 +300,7 @@ class Chain:
         if earlier is not None:
             self.unchanged[request] = earlier
         conditions = earlier.conditions if earlier else None
-        return lambda: self.fetcher.send(request, self.collection.errors, self.collection.cost, conditions)
+        return partial(self.fetcher.send, request, self.collection.errors, self.collection.cost, conditions)
 
     def _listing(self, place: Place, page: Page) -> Listing:
         try:
@@ -487,39 +491,29 @@ class Chain:
 class _Ahead:
     """Sends requests before their answers are needed, so many at once; they are taken in the order in which they are needed."""
 
-    def __init__(self, sender: Callable[[Request], Callable[[], Page]], most: int) -> None:
-        self._sender, self._most = sender, most
-        self._pool = ThreadPoolExecutor(most, thread_name_prefix="ahead") if most > 1 else None
+    def __init__(self, sender: Callable[[Request], Callable[[], Page]], most: int, is_stopped: Callable[[], bool]) -> None:
+        self._sender, self._most, self._is_stopped = sender, most, is_stopped
         self._waiting: dict[Request, Future[Page]] = {}
-
-    def __enter__(self) -> _Ahead:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._drop()
-        if self._pool:
-            self._pool.shutdown(wait=error[0] is None, cancel_futures=True)
 
     def expect(self, request: Request, following: Iterator[Request]) -> None:
         """`request` is needed now, and then, it seems, the others."""
-        if self._pool is None:
+        if self._most == 1:
             return
-        if self._waiting and request not in self._waiting:
-            self._drop()
+        if request not in self._waiting:
+            self._waiting.clear()  # nothing came as it seemed
         for one in (request, *islice(following, self._most - 1)):
             if one not in self._waiting and len(self._waiting) < self._most:
-                self._waiting[one] = self._pool.submit(self._sender(one))
+                self._waiting[one] = side_by_side(self._sender(one))
 
     def get(self, request: Request) -> Page:
         """The answer. Raises what sending it raised."""
         future = self._waiting.pop(request, None)
-        return future.result() if future else self._sender(request)()
-
-    def _drop(self) -> None:
-        """What was sent for nothing."""
-        for future in self._waiting.values():
-            future.cancel()
-        self._waiting.clear()
+        if future is None:
+            return self._sender(request)()
+        while not wait([future], LOOK_AROUND).done:
+            if self._is_stopped():
+                raise KeyboardInterrupt
+        return future.result()
 
 
 @dataclass

@@ -76,6 +76,8 @@ class Fetcher:
             variables = ", ".join(name for name in _SURROUNDINGS if name in os.environ or name.lower() in os.environ)
             raise UsageError(f"no connection can be opened ({type(error).__name__}); correct {variables or 'the network set-up'}") from None
         name = self._account_name() if api.budgets or api.concurrency else None
+        self.stopped = False
+        """Whether nothing more is sent."""
         self._account = Account(api.budgets, api.concurrency, self.clock, waiting, name)
 
     def __enter__(self) -> Fetcher:
@@ -96,6 +98,8 @@ class Fetcher:
         rules = (*rules, *self.api.errors)
         tries = _Tries()
         while True:
+            if self.stopped:
+                raise KeyboardInterrupt
             try:
                 with self._account.permit(cost or self.api.cost):
                     tries.sent += 1
@@ -120,6 +124,10 @@ class Fetcher:
                 self._try_again(request, tries, answer, _reason(answer.status))
             else:
                 raise self._failure(request, answer.status, tries.failed + 1)
+
+    def stop(self) -> None:
+        """Send nothing more: who asks for it is interrupted."""
+        self.stopped = True
 
     def remaining(self) -> tuple[int, int] | None:
         """How many requests the tightest budget has left after the last answer, and when (epoch microseconds) it has all again."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,15 @@ from .parse import Source
 from .plan import Run
 from .pull import Puller
 from .settings import Settings, needed
+from .side_by_side import side_by_side
+from .spec import Spec
 from .stage import WORKERS, Stage
 
 if TYPE_CHECKING:
     import httpx
 
+SECONDS_TO_STOP = 5.0
+"""How long an interrupted run waits for the answers under way, to keep what they bring."""
 SEGMENTS_AHEAD = 4
 """How many segments of a first pass are loaded together while it still goes on."""
 
@@ -180,29 +185,60 @@ def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
 
         job.summary.run = job.hub.begin(planned, state)
         observer.planned([(name, step.reason if step else "nothing is due") for name, step in puller.steps.items()])
-        stopped: str | None = None
-        for name in job.source.spec.by_parents(job.collections):
+        stopped: list[str] = []
+
+        def pull(name: str) -> None:
             outcome = job.summary.collections[name]
             outcome.pull = PullBook()
-            if stopped is not None:
-                outcome.fail("failed", stopped)
-                continue
+            if stopped:
+                outcome.fail("incomplete" if stopped[0] == INTERRUPTED else "failed", stopped[0])
+                return
             try:
                 state.of(name)
                 puller.pull(name, outcome.pull)
             except Refused as error:
-                stopped = settings.hide(str(error))
-                outcome.fail("failed", stopped)
+                stopped.append(settings.hide(str(error)))
+                outcome.fail("failed", stopped[-1])
             except SyncerError as error:
                 outcome.fail("incomplete" if isinstance(error, Incomplete) else "failed", settings.hide(str(error)))
             except KeyboardInterrupt:
-                stopped = INTERRUPTED
-                outcome.fail("incomplete", stopped)
+                stopped.append(INTERRUPTED)
+                outcome.fail("incomplete", INTERRUPTED)
             except Exception as error:
                 outcome.fail("failed", _unexpected(error))
             observer.ended(name, outcome)
             if loads is not None:
                 loads.submit(name)
+
+        for name in _in_order(job.source.spec, job.collections, pull, fetcher):
+            job.summary.collections[name].fail("incomplete", INTERRUPTED)
+
+
+def _in_order(spec: Spec, names: Sequence[str], pull: Callable[[str], None], fetcher: Fetcher) -> list[str]:
+    """Pull collections, parents before their children; several side by side where the spec allows it.
+
+    Gives those that an interruption kept from their end.
+    """
+    waiting, most = spec.by_parents(names), spec.api.concurrency or 1
+    if most == 1:
+        for name in waiting:
+            pull(name)
+        return []
+    running: dict[str, Future[None]] = {}
+    try:
+        while waiting or running:
+            for name in list(waiting):
+                parent = spec.collections[name].parent
+                if len(running) < most and not (parent and parent.collection in (*waiting, *running)):
+                    waiting.remove(name)
+                    running[name] = side_by_side(partial(pull, name))
+            wait(running.values(), timeout=1.0, return_when=FIRST_COMPLETED)  # an interruption may come meanwhile
+            running = {name: future for name, future in running.items() if not future.done()}
+    except KeyboardInterrupt:
+        fetcher.stop()
+        wait(running.values(), timeout=SECONDS_TO_STOP)
+        return [*waiting, *(name for name, future in running.items() if not future.done())]
+    return []
 
 
 def _unexpected(error: Exception) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -105,6 +106,7 @@ class Stage:
         self.hub, self.workers = hub, workers
         self.folder = hub.root / "stage" / name
         self._made = 0
+        self._lock = RLock()
         self._con: DuckDBPyConnection | None = None
 
     def __enter__(self) -> Stage:
@@ -118,12 +120,13 @@ class Stage:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """While it goes on, what is staged stays."""
-        try:
-            yield
-        finally:
-            for file in self.folder.glob("*.*"):
-                file.unlink()
+        """While it goes on, what is staged stays. One piece of work waits for the other."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                for file in self.folder.glob("*.*"):
+                    file.unlink()
 
     def _clear(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import duckdb
 import httpx
 import pytest
 
+from rest_syncer.engine.hub.segment import decode_records
 from rest_syncer.engine.outcome import Summary
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
@@ -340,3 +345,76 @@ def test_what_is_wrong_with_a_parent_is_told(change: tuple[str, str], told: str)
     with pytest.raises(SpecError) as caught:
         parse_spec(SPEC.replace(*change, 1))
     assert told in str(caught.value)
+
+
+def test_collections_are_read_side_by_side_and_parents_before_their_children(shop: Shop) -> None:
+    shop.spec = SPEC + "".join(f"  c{number}: {{path: /orders, key: id, properties: {{id: string}}}}\n" for number in range(4))
+    together, usual, lock = [0, 0], shop.answer, threading.Barrier(4, timeout=20)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/orders" and together[0] < 4:
+            together[0] += 1
+            lock.wait()  # four requests are under way at once, or this breaks
+            together[1] += 1
+        return usual(request)
+
+    shop.answer = answer  # type: ignore[method-assign]
+    summary = shop.run(concurrency=4)
+    assert (summary.status, together) == ("complete", [4, 4])
+    assert list(summary.collections) == ["items", "orders", "c0", "c1", "c2", "c3"]
+    assert shop.table() == shop.items
+    assert all(shop.table(f"c{number}", "id") == [("a",), ("b",), ("c",)] for number in range(4))
+
+
+def test_one_collection_that_fails_does_not_hold_up_those_beside_it(shop: Shop) -> None:
+    shop.spec = SPEC + "  c: {path: /broken, key: id, properties: {id: string}}\n"
+    shop.broken = {"/broken"}
+    summary = shop.run(concurrency=3)
+    assert {name: outcome.status for name, outcome in summary.collections.items()} == {
+        "items": "complete",
+        "orders": "complete",
+        "c": "failed",
+    }
+    assert shop.table() == shop.items
+
+
+def test_pages_that_are_known_by_the_total_are_asked_for_side_by_side(shop: Shop) -> None:
+    """And taken in their order: the hub is the same as if they had come one by one."""
+    shop.orders = {f"{number:02}": {} for number in range(20)}
+    usual, together = shop.answer, threading.Barrier(4, timeout=20)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.params["page"] in "2345":
+            together.wait()  # four requests are under way at once, or this breaks
+        return usual(request)
+
+    shop.answer = answer  # type: ignore[method-assign]
+    assert shop.run("orders", concurrency=4).status == "complete"
+    assert sorted(shop.asked) == sorted(f"/orders?page={number}" for number in range(1, 11))
+    segments = sorted((shop.folder / "hub").rglob("segments/orders/*.zst"))
+    lines = [line for segment in segments for line in decode_records(segment.read_bytes(), segment.name)]
+    assert [json.loads(line)["id"] for line in lines] == sorted(shop.orders)
+
+
+def test_an_interruption_waits_for_no_answer_and_keeps_what_came(shop: Shop) -> None:
+    shop.spec = SPEC + "  c: {path: /orders, key: id, properties: {id: string}}\n"
+    shop.orders = {f"{number:02}": {} for number in range(20)}
+    usual, released, told = shop.answer, threading.Event(), threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if int(request.url.params["page"]) > 3:
+            if not told.is_set():
+                told.set()
+                os.kill(os.getpid(), signal.SIGINT)
+            released.wait(20)  # an answer that takes longer than anybody would wait
+        return usual(request)
+
+    shop.answer = answer  # type: ignore[method-assign]
+    summary = shop.run("orders", "c", concurrency=3)
+    released.set()
+    assert summary.status == "incomplete"
+    assert "interrupted; what was received is kept" in error_of(summary, "orders")
+    assert len(shop.table("orders", "id")) == 6
+    shop.answer = usual  # type: ignore[method-assign]
+    assert shop.run("orders", "c").status == "complete"
+    assert (len(shop.table("orders", "id")), "/orders?page=1" in shop.asked) == (20, False)
