@@ -397,7 +397,6 @@ def test_pages_that_are_known_by_the_total_are_asked_for_side_by_side(shop: Shop
 
 
 def test_an_interruption_waits_for_no_answer_and_keeps_what_came(shop: Shop) -> None:
-    shop.spec = SPEC + "  c: {path: /orders, key: id, properties: {id: string}}\n"
     shop.orders = {f"{number:02}": {} for number in range(20)}
     usual, released, told = shop.answer, threading.Event(), threading.Event()
 
@@ -410,11 +409,11 @@ def test_an_interruption_waits_for_no_answer_and_keeps_what_came(shop: Shop) -> 
         return usual(request)
 
     shop.answer = answer  # type: ignore[method-assign]
-    summary = shop.run("orders", "c", concurrency=3)
+    summary = shop.run("orders", concurrency=3)
     released.set()
     assert summary.status == "incomplete"
     assert "interrupted; what was received is kept" in error_of(summary, "orders")
     assert len(shop.table("orders", "id")) == 6
     shop.answer = usual  # type: ignore[method-assign]
-    assert shop.run("orders", "c").status == "complete"
+    assert shop.run("orders").status == "complete"
     assert (len(shop.table("orders", "id")), "/orders?page=1" in shop.asked) == (20, False)
