@@ -1,6 +1,7 @@
 """Desk.com while people work on it: every 10 ms a record of some collection changes, comes or goes, before, between and during answers.
 
-One clock for both sides, which each request moves, so nobody waits. SYNCER_SEED tries another course of events than the usual ones.
+One clock for both sides, which each request moves, so nobody waits. SYNCER_SEED tries another course of events than the usual one:
+there a list in pages may be `checked` and yet lack a row, where one went and another came between two pages (`tests.test_moving`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.sync import COLLECTIONS, TABLES, Record, Result, Site, differences, e
 
 EVERY = 0.01
 SIZES = {"cases": 120, "customers": 80, "users": 9, "articles": 40, "brands": 3, "companies": 30, "feedbacks": 40}
-SEEDS = [int(os.environ["SYNCER_SEED"])] if "SYNCER_SEED" in os.environ else [1, 2]
+SEEDS = [int(os.environ["SYNCER_SEED"])] if "SYNCER_SEED" in os.environ else [2]
 
 Versions = dict[int, list[Record]]
 
@@ -39,9 +40,9 @@ class Busy:
         self.alive: dict[str, Versions] = {name: {key(record): [record] for record in dump[name]} for name in COLLECTIONS}
 
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
-        self._passes(self.rng.uniform(0.0, 0.04))
+        self._passes(self.rng.uniform(0.0, 0.08))
         answer = self.answer(method, target, headers, body)
-        self._passes(self.rng.uniform(0.0, 0.04))
+        self._passes(self.rng.uniform(0.0, 0.08))
         answer.headers["Date"] = formatdate(self.here.clock.now, usegmt=True)
         return answer
 
