@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -183,6 +184,25 @@ def test_where_nothing_changed_one_request_finds_it_out(story: Story) -> None:
     common = f"sort_field=id&sort_direction=asc&per_page=100&since_updated_at={since}&since_id=1"
     assert story.quiet.asked[:2] == [f"/cases/search?{common}", f"/customers/search?{common}"]
     assert story.quiet.result["cases"]["received"] == story.quiet.result["customers"]["received"] == 0
+
+
+def test_a_run_that_finds_nothing_new_costs_a_request_a_collection_and_the_pages_of_complete_passes(story: Story) -> None:
+    """Lists that cannot be asked for changes are read whole each time: only feedbacks fill more than one page."""
+    asked = Counter(re.split("[/?]", target)[1] for target in story.quiet.asked)
+    assert asked == dict.fromkeys(COLLECTIONS, 1) | {"feedbacks": 2}
+    assert story.quiet.result.each("requests") == dict(asked)
+
+
+def test_a_complete_pass_that_is_due_costs_its_pages_and_nothing_else_is_asked(make: Make) -> None:
+    here = make(cases=250, customers=130)
+    here.project.run()
+    for days, cases, customers in ((1, 1, 1), (6, 3, 2), (1, 1, 1)):
+        here.clock.goes_on(days=days)
+        here.forget()
+        result = here.project.run()
+        asked = Counter(re.split("[/?]", target)[1] for target in here.asked())
+        assert asked == dict.fromkeys(COLLECTIONS, 1) | {"cases": cases, "customers": customers}
+        assert (result.code, result.each("requests")) == (0, dict(asked))
 
 
 def test_changes_and_additions_in_all_collections_arrive_with_the_next_run(story: Story) -> None:

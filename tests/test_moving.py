@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.moving import CURSORS, KINDS, Pull, Story, World, play
+from tests.moving import CURSORS, KINDS, TURNS, Pull, Story, World, play
 
 EXAMPLES = int(os.environ.get("SYNCER_DEEP", "16"))
 SEED = os.environ.get("SYNCER_SEED")
@@ -154,19 +154,24 @@ def test_what_an_earlier_engine_lost_or_never_read_again(story: Story) -> None:
 SIZES = [(rows, size) for rows in (0, 1, 2, 3, 4, 5, 9) for size in (2, 3)]
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_quiet_list_is_complete_with_its_grade_and_the_fewest_requests(kind: str) -> None:
+def test_a_quiet_list_is_complete_with_its_grade_and_the_fewest_requests(kind: str, concurrency: int) -> None:
+    """Side by side, too, nothing is asked for in vain."""
     for rows, size in SIZES:
-        world = play(Story(kind, [Pull(), Pull()], rows, size=size, order="-id"))
+        world = play(Story(kind, [Pull(), Pull()], rows, size=size, order="-id", concurrency=concurrency))
         requests, proof = KINDS[kind].requests(rows, size), KINDS[kind].proof(rows, size)
         assert summed_up(world) == (["complete"] * 3, [proof] * 3, [requests] * 3, []), (rows, size)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_that_nothing_changed_takes_one_request(kind: str) -> None:
-    for cursor in (name for name, style in CURSORS.items() if style):
+    for cursor, style in CURSORS.items():
+        if style is None:
+            continue
         world = play(Story(kind, [Pull(before=[("wait", 5)]), Pull(before=[("wait", 9)])], 3, cursor, size=4), settles=False)
-        assert (world.statuses[1], world.requests[1], world.proofs[1]) == ("complete", 1, "proven"), cursor
+        proof = KINDS[style.kind or kind].proof(0, 4)
+        assert (world.statuses[1], world.requests[1], world.proofs[1]) == ("complete", 1, proof), cursor
 
 
 @pytest.mark.parametrize(
@@ -215,6 +220,8 @@ def stories(kind: str) -> st.SearchStrategy[Story]:
         apart=st.sampled_from([1.0, 0.5, 0.0]),
         latency=st.sampled_from([0.25, 0.0, 0.6]),
         segment_bytes=st.sampled_from([1, 150, 600]),
+        concurrency=st.sampled_from([1, 3]),
+        turns=st.sampled_from(TURNS),
     )
 
 
