@@ -173,9 +173,13 @@ class Chain:
             place = coming.popleft()
             walked.slices = place.slice + 1
             yield replace(place, began=self.name), coming
+        there = self._still_there(earlier)
         for place in earlier:
             walked.failed.remove(place)
-            yield place, ()
+            if place in there:
+                yield place, ()
+            else:
+                self.watcher.goes_on(self.step.collection, "a parent whose list could not be read is gone")
 
     def _slices(self, done: int) -> Iterator[Place]:
         """The lists that were not begun yet: one, or one for each parent. Raises Incomplete where no parent was ever read."""
@@ -183,22 +187,35 @@ class Chain:
         if parent is None:
             yield from [] if done else [Place(since=self.step.since)]
             return
-        segments = self.hub.segments(parent.collection)
-        if not segments or self.parent is None:
+        if self.parent is None or not self.hub.segments(parent.collection):
             raise Incomplete(f"{self.step.collection}: no {parent.collection} were ever read, whose lists these are; select them, too")
-        now = as_of(self.parent, segments, run_of(self.step.chain))
-        before = None if self.walked.covered is None else as_of(self.parent, segments, self.walked.covered)
-        file = self.stage.parents(parent.collection, self.spec.collections[parent.collection], self.collection.of_parent, now, before)
+        number = 0
+        for found in self._parents(parent.collection, run_of(self.step.chain), self.walked.covered):
+            if self.step.purpose == "changed" and parent.only_changed and found["known"] and found["same"]:
+                continue
+            if number >= done:
+                yield Place(number, found["parent"], self.step.since if found["known"] else None)
+            number += 1
+
+    def _parents(self, name: str, run: int, covered: int | None = None) -> Iterator[dict[str, Any]]:
+        """The parents that were alive after a run, in the order of their keys, and what they were when another run had read them."""
+        collection, segments, state = self.spec.collections[name], self.hub.segments(name), self.parent or CollectionState()
+        words = sorted({*self.collection.of_parent, *collection.key})
+        before = None if covered is None else as_of(state, segments, covered)
+        file = self.stage.parents(name, collection, words, as_of(state, segments, run), before)
         with file.open("rb") as lines:
-            number = 0
-            for line in lines:
-                found = json.loads(line)
-                if self.step.purpose == "changed" and parent.only_changed and found["known"] and found["same"]:
-                    continue
-                if number >= done:
-                    yield Place(number, found["parent"], self.step.since if found["known"] else None)
-                number += 1
+            yield from map(json.loads, lines)
         file.unlink()
+
+    def _still_there(self, places: Sequence[Place]) -> list[Place]:
+        """Those whose parents are alive by now: a list that could not be read may have gone with its parent."""
+        parent = self.collection.parent
+        if not places or parent is None:
+            return []
+        key, found = self.spec.collections[parent.collection].key, list[Place]()
+        for one in self._parents(parent.collection, run_of(self.step.leg)):
+            found += [place for place in places if all((place.parent or {}).get(word) == one["parent"][word] for word in key)]
+        return found
 
     def _set_aside(self, error: FetchError | PageError | Incomplete) -> None:
         """Leave a list for later, with how far it has come. Raises the error where too many failed already."""
@@ -348,8 +365,10 @@ class Chain:
         return End("ignored", certain=False)
 
     def _take(self, place: Place, page: Page, listing: Listing) -> None:
-        if self.step.is_new and not self.has_read and self.collection.cursor:
-            self.until = self.collection.cursor.window_end(page.headers, page.seconds, self.fetcher.clock.time())
+        if self.step.is_new and self.collection.cursor:  # of several that were under way at once, the earliest answer counts
+            until = self.collection.cursor.window_end(page.headers, page.seconds, self.fetcher.clock.time())
+            earliest = None if until is None or self.until is None else min(until, self.until)
+            self.until = earliest if self.has_read else until
         place.pages += 1
         self.has_read = True
         self.buffer.add(place, page, listing, self.fetcher)

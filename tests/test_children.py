@@ -182,9 +182,6 @@ def test_children_of_a_parent_that_is_gone_are_gone_too(shop: Shop) -> None:
     assert not any("/orders/b" in one for one in shop.asked)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a list that failed is tried again with the parents of then, for ever; other lists are not read meanwhile"
-)
 def test_a_parent_that_went_before_its_list_was_read_keeps_the_others_from_nothing(shop: Shop) -> None:
     """Between the reading of the parents and that of its list; no rule of the spec says what its 404 means."""
     usual = shop.answer
@@ -333,9 +330,6 @@ def test_requests_side_by_side_change_nothing(shop: Shop, concurrency: int) -> N
     assert shop.table() == shop.items
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the window ends at the first list's answer, though lists that were asked for ahead were answered sooner"
-)
 def test_what_changes_in_a_list_that_was_read_ahead_is_asked_for_next_time(shop: Shop) -> None:
     """The first list is answered at its second try, ten seconds after the second list; in between, a record of that one changes."""
     shop.spec = CHANGING.replace("attempts: 1", "attempts: 2")
