@@ -14,12 +14,12 @@ import json
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import formatdate
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -610,15 +610,15 @@ TURNS = ("at once", "soonest", "latest")
 """When requests that are sent side by side are answered: each as it is sent; or, when one is needed, all: as sent, or backwards."""
 
 
-class Turns(Executor):
-    """Stands for a pool of threads: what would happen side by side happens one by one, in the story's order."""
+class Turns:
+    """Stands for threads: what would happen side by side happens one by one, in the story's order."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.waiting: list[_Turn] = []
 
-    def submit(self, send: Callable[..., Any], /, *arguments: Any, **named: Any) -> _Turn:
-        turn = _Turn(self, partial(send, *arguments, **named))
+    def submit(self, send: Callable[[], Any]) -> _Turn:
+        turn = _Turn(self, send)
         self.waiting.append(turn)
         if self.api.story.turns == "at once":
             self.carry_out()
@@ -628,6 +628,14 @@ class Turns(Executor):
         turns, self.waiting = self.waiting, []
         for turn in reversed(turns) if self.api.story.turns == "latest" else turns:
             turn.carry_out()
+
+
+def waited_for(turns: Sequence[_Turn], timeout: float) -> Any:
+    """Whoever waits for an answer has all carried out that is under way."""
+    for turn in turns:
+        if not turn.done():
+            turn.turns.carry_out()
+    return wait(turns)
 
 
 class _Turn(Future[Any]):
@@ -830,7 +838,8 @@ class World:
         transport = httpx.MockTransport(api.answer)
         spec = source(self.story.kind, self.story.cursor, self.story.concurrency)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine_chain, "ThreadPoolExecutor", lambda most, thread_name_prefix: Turns(api))
+            patch.setattr(engine_chain, "side_by_side", Turns(api).submit)
+            patch.setattr(engine_chain, "wait", waited_for)
             summary = run(spec, Settings({}, frozenset()), options, ("pull",), None, ApisClock(api), transport)
         api.during, api.down = [], None
         outcome = summary.collections["things"]
