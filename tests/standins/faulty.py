@@ -60,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Listener
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's word
+    def do_GET(self) -> None:
         asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()})
         answer = self.server.take(asked)
         if answer.silent:
