@@ -509,7 +509,7 @@ TABLE = [
     ),
     *(
         Line(f"Retry-After: {text}", "number", at(5, once(is_late(text))), "complete", stop="total_reached", proof="checked")
-        for text in ("-1", YESTERDAY, "soon", "1")
+        for text in ("-1", YESTERDAY, "soon")
     ),
     Line("429, Retry-After: 1", "number", at(5, once(is_late("1", 429))), "complete", stop="total_reached", proof="checked"),
     # 18: a page past the end is refused
