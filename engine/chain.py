@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from .earlier import Earlier, EarlierPage, is_reusable
-from .errors import FetchError, Incomplete, PageError
+from .errors import Astray, FetchError, Incomplete, PageError
 from .exchange import Listing, Page, Request, origin
 from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub, Slice, StoredPage
@@ -237,9 +237,9 @@ class Chain:
             try:
                 page = ahead.get(request)
             except FetchError as error:
-                if not resumed or error.status not in _FORGOTTEN:
+                if not resumed or not (error.status in _FORGOTTEN or isinstance(error, Astray)):
                     raise
-                forgotten = f"the page to go on with is gone (status {error.status})"
+                forgotten = f"the page to go on with is gone (status {error.status})" if error.status else "its next link led elsewhere"
             else:
                 listing = self._listing(place, page)
                 try:
@@ -390,6 +390,8 @@ class Chain:
         walked.gone, walked.whole = walked.gone and verdict.gone, walked.whole and verdict.whole
         walked.place = None
         self.reason = verdict.reason
+        if verdict.reason == "ignored":  # what was not said is asked for again: no window ends with it
+            self.until = None
         if self.collection.parent and place.last_total is not None:
             walked.total = self.book.api_total = (walked.total or 0) + place.last_total
 

@@ -6,6 +6,7 @@ SyncerError
 └── RunError            exit 1: what was received stays; mend the cause and run again
     ├── Refused         the API does not know these credentials: no collection can go on
     ├── FetchError      a request got no usable answer, after all its retries
+    │   └── Astray      a link leads where the API is not: it is not followed
     ├── PageError       an answer came, but it cannot be what the spec says
     ├── Incomplete      pages ended without proof: more may exist than was received
     ├── HubError        the hub cannot be read, written or trusted
@@ -72,6 +73,10 @@ class FetchError(RunError):
     def __init__(self, sentence: str, status: int | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+class Astray(FetchError):
+    """A link leads where the API is not: it is not followed."""
 
 
 class PageError(RunError):

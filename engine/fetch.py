@@ -20,7 +20,7 @@ from .account import Account, Waiting, account_name
 from .auth import Auth
 from .clock import Clock
 from .egress import Egress, NotThere, Resolve, addresses, origin_of
-from .errors import FetchError, Refused, UsageError
+from .errors import Astray, FetchError, Refused, UsageError
 from .exchange import Page, Request, Told
 from .limits import ENCODINGS, BrokeOff, TooMuch, Undecodable, check_body, check_headers, whole_body
 from .quota import told_by
@@ -195,7 +195,7 @@ class Fetcher:
             why = f"is not on {self.egress.home}, where {self.label} is"
             if origin_of(request.url) in map(origin_of, self.egress.others):
                 why = str(error)
-            raise FetchError(f"{shown} {why}; its links are not followed to other hosts, where credentials and data would leak") from None
+            raise Astray(f"{shown} {why}; its links are not followed to other hosts, where credentials and data would leak") from None
         except OSError:
             raise _NoAnswer("the host's name is not known") from None
         sent = self.settings.unmasked(request)
