@@ -28,6 +28,7 @@ from .hub.fold import fold
 from .hub.segment import Ended, Proof, run_of, segment_name
 from .outcome import PullBook, Watcher
 from .paginate import End
+from .paginate import Step as PageStep
 from .plan import Step, as_of
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
 from .read import Reader
@@ -89,8 +90,6 @@ class Walked:
     """The lists that could not be read; the next run tries them again."""
     covered: int | None = None
     """The run whose parents all had their lists read when the chain began."""
-    lists: int = 0
-    """How many lists came to their end."""
     proof: Proof = "proven"
     """The weakest of them."""
     gone: bool = True
@@ -233,52 +232,63 @@ class Chain:
         request = Request.from_json(place.next) if place.next else self._first(place)
         while True:
             ahead.expect(request, self._foreseen(place, request, upcoming))
-            forgotten = None
-            try:
-                page = ahead.get(request)
-            except FetchError as error:
-                if not resumed or not (error.status in _FORGOTTEN or isinstance(error, Astray)):
-                    raise
-                forgotten = f"the page to go on with is gone (status {error.status})" if error.status else "its next link led elsewhere"
-            else:
-                listing = self._listing(place, page)
-                try:
-                    outcome = self._after(place, page, listing)
-                except Incomplete:
-                    if not resumed:
-                        raise
-                    forgotten = "the page to go on with does not fit those before"
-                self._take(place, page, listing)
-            if forgotten:
-                self.watcher.goes_on(self.step.collection, f"begins anew, for {forgotten}")
-                resumed, place = False, place.again(broken_off=True)
-                self.walked.place, request = place, self._first(place)
-                continue
+            outcome = self._answered(place, request, resumed, ahead)
             resumed = False
-            if isinstance(outcome, End):
+            if outcome is None:
+                place, request = self._anew(place.again(broken_off=True))
+            elif not isinstance(outcome, End):
+                walk, request = dict(outcome[0]), self._storable(outcome[1])
+                place.walk, place.next = walk, request.as_json()
+            else:
                 verdict = self._graded(place, outcome)
-                if isinstance(verdict, Ended) and self._is_enough(verdict):
+                if isinstance(verdict, Ended):
+                    self._require(place, verdict)
                     self._ended(place, verdict)
                     return
-                if isinstance(verdict, Ended):
-                    self.walked.place = place.again(broken_off=True)
-                    self._close()
-                    what = (
-                        f"the list has ended ({verdict.reason}), which is {verdict.proof} only, and {self.collection.require} is required"
-                    )
-                    raise Incomplete(f"{self.step.collection}: {what}; {_PAGE_BETTER}")
-                place = place.again()
-                self.walked.place, request = place, self._first(place)
+                place, request = self._anew(place.again())
                 place.next, readings = request.as_json(), readings + 1
                 if readings > READINGS:
                     self._close()
                     raise Incomplete(f"{self.step.collection}: read twice, and still {verdict.why}; {_PAGE_BETTER}")
                 self.watcher.goes_on(self.step.collection, f"read again: {verdict.why}")
-            else:
-                walk, request = dict(outcome[0]), self._storable(outcome[1])
-                place.walk, place.next = walk, request.as_json()
             if self.buffer.is_full(self.fetcher.clock.monotonic()):
                 self._close()
+
+    def _answered(self, place: Place, request: Request, resumed: bool, ahead: _Ahead) -> PageStep | End | None:
+        """Take the next page; gives what follows it, or None where a list that was `resumed` cannot be gone on with from there."""
+        try:
+            page = ahead.get(request)
+        except FetchError as error:
+            if not resumed or not (error.status in _FORGOTTEN or isinstance(error, Astray)):
+                raise
+            why = f"the page to go on with is gone (status {error.status})" if error.status else "its next link led elsewhere"
+            self.watcher.goes_on(self.step.collection, f"begins anew, for {why}")
+            return None
+        listing = self._listing(place, page)
+        outcome: PageStep | End | None
+        try:
+            outcome = self._after(place, page, listing)
+        except Incomplete:
+            if not resumed:
+                raise
+            self.watcher.goes_on(self.step.collection, "begins anew, for the page to go on with does not fit those before")
+            outcome = None
+        self._take(place, page, listing)
+        return outcome
+
+    def _anew(self, place: Place) -> tuple[Place, Request]:
+        """Put a list into hand, to be read from its first page on."""
+        self.walked.place = place
+        return place, self._first(place)
+
+    def _require(self, place: Place, verdict: Ended) -> None:
+        """Raises Incomplete where a list's proof is weaker than the spec asks for; the next run reads it anew."""
+        if self._is_enough(verdict):
+            return
+        self.walked.place = place.again(broken_off=True)
+        self._close()
+        what = f"the list has ended ({verdict.reason}), which is {verdict.proof} only, and {self.collection.require} is required"
+        raise Incomplete(f"{self.step.collection}: {what}; {_PAGE_BETTER}")
 
     def _is_enough(self, verdict: Ended) -> bool:
         required = self.collection.require
@@ -332,7 +342,7 @@ class Chain:
         except PageError as error:
             raise PageError(f"{self._where(place, page)}: {error}") from None
 
-    def _after(self, place: Place, page: Page, listing: Listing) -> Any:
+    def _after(self, place: Place, page: Page, listing: Listing) -> PageStep | End:
         """What follows a page. Raises PageError or Incomplete."""
         try:
             if page.told:
@@ -385,7 +395,6 @@ class Chain:
     def _ended(self, place: Place, verdict: Ended) -> None:
         """Sum up a list that has ended."""
         walked = self.walked
-        walked.lists += 1
         walked.proof = weakest(walked.proof, verdict.proof)
         walked.gone, walked.whole = walked.gone and verdict.gone, walked.whole and verdict.whole
         walked.place = None
