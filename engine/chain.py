@@ -126,7 +126,7 @@ class Chain:
         self.walked = msgspec.convert(step.state, Walked) if step.state else Walked(covered=step.covered)
         self.name = step.first_name
         self.buffer = _Buffer(fetcher.clock.monotonic())
-        is_conditional = step.purpose == "full" and spec.api.conditional
+        is_conditional = step.purpose == "full" and spec.api.conditional and route.request.method == "GET"
         self.earlier = Earlier(hub, step.collection, state, route.fingerprint) if is_conditional else None
         self.unchanged: dict[Request, EarlierPage] = {}
         """Of the requests under way: the page that is asked for only if it has changed."""

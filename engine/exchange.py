@@ -28,6 +28,8 @@ class Request:
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     method: str = "GET"
+    body: str | None = None
+    """A JSON document, where one is sent."""
 
     @classmethod
     def to(cls, url: str, params: Mapping[str, str]) -> Request:
@@ -51,17 +53,25 @@ class Request:
         bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
         return replace(self, url=bare, params=tuple(parse_qsl(parts.query, keep_blank_values=True, errors="strict")))
 
+    def with_body(self, body: str) -> Request:
+        """The same request, with a JSON document that goes with it."""
+        return replace(self, method="POST", body=body)
+
+    def without_body(self) -> Request:
+        return replace(self, method="GET", body=None)
+
     @property
     def full_url(self) -> str:
         return f"{self.url}?{urlencode(self.params)}" if self.params else self.url
 
     def as_json(self) -> dict[str, Any]:
-        return {"method": self.method, "url": self.url, "params": list(self.params), "headers": list(self.headers)}
+        data = {"method": self.method, "url": self.url, "params": list(self.params), "headers": list(self.headers)}
+        return data if self.body is None else {**data, "body": self.body}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Request:
         pairs = {name: tuple((str(key), str(value)) for key, value in data[name]) for name in ("params", "headers")}
-        return cls(data["url"], pairs["params"], pairs["headers"], data["method"])
+        return cls(data["url"], pairs["params"], pairs["headers"], data["method"], data.get("body"))
 
 
 Told = Literal["ignore", "skip", "end"]

@@ -200,9 +200,10 @@ class Fetcher:
             raise _NoAnswer("the host's name is not known") from None
         sent = self.settings.unmasked(request)
         declared = {name: value.render(self.settings.values) for name, value in self.api.headers.items()}
-        headers = declared | dict(request.headers) | dict(conditions)
+        headers = {} if sent.body is None else {"Content-Type": "application/json"}
+        headers |= declared | dict(request.headers) | dict(conditions)
         try:
-            return self._client.build_request(sent.method, sent.full_url, headers=headers)
+            return self._client.build_request(sent.method, sent.full_url, headers=headers, content=sent.body)
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(
                 self._sentence(request, f"cannot be asked for ({type(error).__name__}); correct the URL or the headers")
@@ -214,6 +215,8 @@ class Fetcher:
             moved = self.settings.masked(self.settings.unmasked(request).moved(answer.headers["location"]))
         except ValueError:
             raise FetchError(self._sentence(request, "redirects to what is no URL")) from None
+        if answer.status == 303:  # RFC 9110, 15.4.4; with the others, a search must stay one
+            moved = moved.without_body()
         tries.passed.append(request)
         if moved in tries.passed and "set-cookie" not in answer.headers:
             raise FetchError(self._sentence(request, "redirects in a circle; correct the path, or the base URL"), answer.status)

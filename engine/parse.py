@@ -24,7 +24,7 @@ from .paginate import KeySet, Paginator
 from .properties import Property
 from .schema import At, Broken, Notes, build, spec_schema
 from .spec import ADDED_COLUMNS, Collection, Setting, Spec
-from .template import Template
+from .template import Body, Template
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -301,14 +301,15 @@ def _properties_of(data: Any, collection: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _parent_uses(at: At, template: Template, data: Any) -> Iterator[str]:
+def _parent_uses(at: At, template: Template | Body, data: Any) -> Iterator[str]:
     """What is wrong with a template's use of `parent`."""
     if not template.parents:
         return
-    raw = Path(("collections", str(at[1]), "parent")).of(data) if at[0] == "collections" and {"path", "params"} & set(at) else None
+    raw = Path(("collections", str(at[1]), "parent")).of(data) if at[0] == "collections" and {"path", "params", "body"} & set(at) else None
     parent = raw.get("collection") if isinstance(raw, dict) else raw
     if not isinstance(parent, str):
-        yield "uses `parent`, which only `path` and `params` of a collection with a `parent:` know; name that collection, or leave it out"
+        knows = "only a collection with a `parent:` knows, in `path`, `params` and `body`"
+        yield f"uses `parent`, which {knows}; name that collection, or leave it out"
         return
     known = _properties_of(data, parent)
     for name in sorted(template.parents - known.keys()):
@@ -343,10 +344,12 @@ def _parent_contradictions(at: At, collection: Collection, collections: Mapping[
         kind = known[taken].type.text if taken in known else ""
         if kind == "json" or kind.endswith("[]"):
             yield (*at, "parent"), f"{taken!r} of {name} is a {kind}, no plain value; take one that is"
-    walks = [one for one in (collection, collection.full, collection.changed) if one]
-    if not any(template.parents for walk in walks for template in (walk.path, *walk.params.values()) if template):
+    if not any(template.parents for template in collection.templates):
         example = f"{{{{ parent.{collections[name].key[0]} }}}}"
-        yield (*at, "parent"), f"neither `path` nor `params` uses it, so every list would be the same; write {example} where it belongs"
+        yield (
+            (*at, "parent"),
+            f"neither `path`, `params` nor `body` uses it, so all lists would be one; write {example} where it belongs",
+        )
 
 
 def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tuple[At, str]]:

@@ -96,7 +96,7 @@ def _kind_of(hint: Any) -> str:
     if issubclass(hint, Kind):
         return f"a kind of `{hint.family}`"
     if issubclass(hint, Scalar):
-        return {"TypeName": "type"}.get(hint.__name__, str(hint.__name__).lower())
+        return {"TypeName": "type", "Body": "JSON object"}.get(hint.__name__, str(hint.__name__).lower())
     if is_dataclass(hint) and isinstance(hint, type):
         return f"{hint.__name__.lower()}, see there"
     plain: dict[Any, str] = {str: "text", int: "number", bool: "true or false", float: "number"}

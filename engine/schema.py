@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from .fields import Doc, Scalar
 from .kinds import Kind
 from .spec import Spec
-from .template import Template
+from .template import Body, Template
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -43,7 +43,7 @@ class Notes:
     """What the walk from a mapping to the types found on its way: mistakes, and the templates with their places."""
 
     mistakes: list[tuple[At, str]] = field(default_factory=list)
-    templates: list[tuple[At, Template]] = field(default_factory=list)
+    templates: list[tuple[At, Template | Body]] = field(default_factory=list)
 
 
 class Broken(Exception):
@@ -109,10 +109,10 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_schema(item: dict[str, Any]) -> dict[str, Any]:
-    """Several, or, of what is written as one word, just one."""
+    """Several, or just one."""
     kinds = item.get("type")
     if kinds is None or "$ref" in item:
-        return {"type": "array", "items": item}
+        return {"if": {"type": "array"}, "then": {"items": item}, "else": item}
     listed = [kinds] if isinstance(kinds, str) else list(kinds)
     only_one = {name: rule for name, rule in item.items() if name == "pattern"}
     return {"type": [*listed, "array"], "items": item, **only_one}
@@ -169,13 +169,13 @@ def _build_mapping(hint: Any, value: dict[str, Any], at: At, notes: Notes) -> di
 
 def _build_scalar(cls: type[Scalar], value: Any, at: At, notes: Notes) -> Scalar:
     kinds = cls.schema["type"]
-    _checked(value, isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and "integer" in kinds), at, notes)
+    _checked(value, _json_type(value) in ([kinds] if isinstance(kinds, str) else kinds), at, notes)
     try:
         scalar = cls.parse(value)
     except ValueError as error:
         notes.mistakes.append((at, str(error)))
         raise Broken from error
-    if isinstance(scalar, Template):
+    if isinstance(scalar, Template | Body):
         notes.templates.append((at, scalar))
     return scalar
 
@@ -208,6 +208,11 @@ def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
     if mistakes := getattr(built, "mistakes", None):
         notes.mistakes += [(at, mistake) for mistake in mistakes()]
     return built
+
+
+def _json_type(value: Any) -> str | None:
+    """What JSON Schema calls it, where a scalar of a spec may be of that type."""
+    return {str: "string", int: "integer", dict: "object"}.get(type(value))
 
 
 def _checked(value: Any, right: bool, at: At, notes: Notes) -> Any:

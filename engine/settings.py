@@ -20,8 +20,8 @@ from urllib.parse import quote, quote_plus, urlsplit
 from .errors import UsageError
 from .exchange import Request
 from .kinds import did_you_mean
-from .spec import Changed, Setting, Spec
-from .template import MissingSetting
+from .spec import Setting, Spec
+from .template import Body, MissingSetting, Template
 
 HIDDEN = "***"
 
@@ -62,31 +62,24 @@ class Settings:
 
     def unmask(self, params: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """The reverse of `mask`, for sending."""
-
-        def filled(value: str) -> str:
-            return _PLACEHOLDER.sub(lambda match: self._spelled_out(*match.groups()) if match.group(1) else "{{", value)
-
-        return tuple((name, filled(value)) for name, value in params)
+        return tuple((name, self._unmasked(value)) for name, value in params)
 
     def masked(self, request: Request) -> Request:
-        """A request as it may be stored: secrets by name, in its URL too."""
-        ((_, url),) = self.mask([("", request.url)])
-        return replace(request, url=url, params=self.mask(request.params))
+        """A request as it may be stored: secrets by name, in its URL and its body too."""
+        body = request.body and _with_texts(request.body, self._masked)
+        return replace(request, url=self._masked(request.url), params=self.mask(request.params), body=body)
 
     def unmasked(self, request: Request) -> Request:
         """The reverse of `masked`."""
-        ((_, url),) = self.unmask([("", request.url)])
-        return replace(request, url=url, params=self.unmask(request.params))
+        body = request.body and _with_texts(request.body, self._unmasked)
+        return replace(request, url=self._unmasked(request.url), params=self.unmask(request.params), body=body)
 
     def hidden(self, document: Any) -> Any:
         """A JSON document with no secret in any of its texts and names."""
-        if isinstance(document, str):
-            return self.hide(document)
-        if isinstance(document, list):
-            return [self.hidden(item) for item in document]
-        if isinstance(document, dict):
-            return {self.hide(name): self.hidden(value) for name, value in document.items()}
-        return document
+        return _changed(document, self.hide)
+
+    def _unmasked(self, value: str) -> str:
+        return _PLACEHOLDER.sub(lambda match: self._spelled_out(*match.groups()) if match.group(1) else "{{", value)
 
     def _masked(self, value: str) -> str:
         for name in sorted(self.secrets):
@@ -184,10 +177,9 @@ def explain_missing(spec: Spec, names: Iterable[str]) -> str:
 def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> str:
     """The base URL; a check that all that a pull of these collections needs was given. Raises UsageError that names what is missing."""
     missing = [name for name, setting in spec.settings.items() if setting.required and name not in settings.values]
-    templates = [spec.api.base_url, *spec.api.origins, *spec.api.headers.values(), *spec.api.params.values()]
+    templates: list[Template | Body] = [spec.api.base_url, *spec.api.origins, *spec.api.headers.values(), *spec.api.params.values()]
     for collection in (spec.collections[name] for name in collections):
-        for place in (collection, collection.full, collection.changed or Changed()):
-            templates += [one for one in (place.path, *place.params.values()) if one]
+        templates += collection.templates
         templates += [collection.cursor.start] if collection.cursor and collection.cursor.start else []
     for template in templates:
         missing += sorted(template.settings - settings.values.keys())
@@ -281,6 +273,22 @@ def _dotenv(file: File) -> Mapping[str, str | None]:
         return dotenv_values(file, interpolate=False)
     except (UnicodeDecodeError, OSError):
         raise UsageError(f"{file}: cannot be read; save it as UTF-8 text, NAME=VALUE in each line") from None
+
+
+def _changed(document: Any, change: Callable[[str], str]) -> Any:
+    """A JSON document with all its texts and names changed."""
+    if isinstance(document, str):
+        return change(document)
+    if isinstance(document, list):
+        return [_changed(item, change) for item in document]
+    if isinstance(document, dict):
+        return {change(name): _changed(value, change) for name, value in document.items()}
+    return document
+
+
+def _with_texts(document: str, change: Callable[[str], str]) -> str:
+    """The same of a document that is written out as JSON."""
+    return json.dumps(_changed(json.loads(document), change))
 
 
 def _spellings(secret: str) -> set[str]:

@@ -22,7 +22,7 @@ from .paginate import Paginator, Single
 from .properties import Property
 from .retry import Retry
 from .rules import Rule
-from .template import Template
+from .template import Body, Template, as_text
 from .window import Cursor
 
 ADDED_COLUMNS = ("_synced_at", "_deleted_at", "_segment")
@@ -103,6 +103,7 @@ class Walk:
 
     path: Annotated[Template | None, Doc("another path")] = None
     params: Annotated[Mapping[str, Template], Doc("further query parameters, or other values for some")] = field(default_factory=dict)
+    body: Annotated[Body | None, Doc("another body")] = None
     records: Annotated[Path | None, Doc("another path of the list of records")] = None
     paginate: Annotated[Paginator | None, Doc("another way on")] = None
 
@@ -121,7 +122,7 @@ class Changed(Walk):
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """The collection to each of whose records belongs a list of these: `{{ parent.id }}` in `path` or `params` says which is asked for."""
+    """The collection to each of whose records belongs a list of these: `{{ parent.id }}` in `path`, `params` or `body` says which."""
 
     collection: Annotated[str, Doc("the parent's collection")]
     only_changed: Annotated[bool, Doc("between complete passes, ask only for the lists of parents that are new or changed")] = False
@@ -134,6 +135,7 @@ class Collection:
     description: Annotated[str | None, Doc("what the records are; the warehouse shows it as the table's comment")] = None
     path: Annotated[Template | None, Doc("appended to the base URL (default: the collection's name)")] = None
     params: Annotated[Mapping[str, Template], Doc("query parameters, besides the API's")] = field(default_factory=dict)
+    body: Annotated[Body | None, Doc("what is sent along, as JSON: the requests are POST then (its numbers are whole ones)")] = None
     records: Annotated[Path | None, Doc("the path of the list of records, if not the API's")] = None
     paginate: Annotated[Paginator | None, Doc("how the list goes on, if not as the API's others")] = None
     parent: Annotated[Parent | None, Doc("the collection whose every record has a list of these")] = None
@@ -161,11 +163,15 @@ class Collection:
         return self.asks_since or (self.parent is not None and self.parent.only_changed)
 
     @property
+    def templates(self) -> list[Template | Body]:
+        """All that its requests are made of."""
+        walks: list[Collection | Walk] = [self, self.full, self.changed or Changed()]
+        return [one for walk in walks for one in (walk.path, *walk.params.values(), walk.body) if one]
+
+    @property
     def of_parent(self) -> list[str]:
         """The parent's properties that requests and columns take values from, in a fixed order."""
-        walks: list[Collection | Walk] = [self, self.full, self.changed or Changed()]
-        templates = [one for walk in walks for one in (walk.path, *walk.params.values()) if one]
-        named = {name for template in templates for name in template.parents}
+        named = {name for template in self.templates for name in template.parents}
         return sorted(named | {prop.parent for prop in self.properties.values() if prop.parent})
 
 
@@ -225,13 +231,17 @@ class Spec:
         base = self.api.base_url.render(settings).rstrip("/")
         path = walk.path or collection.path or Template(name)
         params = {**self.api.params, **collection.params, **walk.params}
+        body = walk.body or collection.body
+        used = {word for one in (path, *params.values(), body) if one for word in one.parents}
+        typed = {word: _typed(self.settings[word], text) for word, text in settings.items()}
 
         def for_parent(values: Mapping[str, Any]) -> Request:
-            in_path = path.render(settings, {word: _segment(_as_text(values[word])) for word in path.parents})
-            in_query = {
-                key: value.render(settings, {word: _as_text(values[word]) for word in value.parents}) for key, value in params.items()
-            }
-            return Request.to(f"{base}/{in_path.lstrip('/')}", in_query)
+            if any(values[word] is None for word in used):
+                raise ValueError("has no value")
+            texts = {word: as_text(values[word]) for word in used}
+            in_path = path.render(settings, {word: _segment(texts[word]) for word in path.parents})
+            request = Request.to(f"{base}/{in_path.lstrip('/')}", {key: value.render(settings, texts) for key, value in params.items()})
+            return request.with_body(body.render(typed, values)) if body else request
 
         return Route(
             for_parent({word: f"{{{word}}}" for word in collection.of_parent}),
@@ -259,11 +269,14 @@ class Spec:
         return ordered
 
 
-def _as_text(value: Any) -> str:
-    """A parent's value as a request takes it. Raises ValueError where there is none."""
-    if value is None:
-        raise ValueError("has no value")
-    return value if isinstance(value, str) else json.dumps(value)
+def _typed(setting: Setting, text: str) -> str | int | bool:
+    """A setting's value as JSON has it."""
+    match setting.type:
+        case "integer":
+            return int(text)
+        case "boolean":
+            return text == "true"
+    return text
 
 
 def _segment(value: str) -> str:

@@ -1,12 +1,14 @@
 """Templates: text with `{{ settings.name }}` in it. The only importer of jinja2. Pure.
 
-They make requests (base URL, path, params, headers, auth) and defaults of settings, never records. They are sandboxed, know
+They make requests (base URL, path, params, headers, body, auth) and defaults of settings, never records. They are sandboxed, know
 `settings`, and `parent` where there is one, and an unknown name is a mistake of the spec, found when the spec is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
@@ -65,6 +67,71 @@ class Template(Scalar):
             )
         except (TemplateError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
             raise UsageError(f"the template {self.text!r} cannot be filled in ({type(error).__name__}); correct it") from None
+
+
+_ALONE = re.compile(r"\s*\{\{\s*(settings|parent)\.(\w+)\s*\}\}\s*")
+
+
+@dataclass(frozen=True)
+class Body(Scalar):
+    """A JSON object, with settings and a parent's values in its texts; a value that is alone in its text stays a number, or true."""
+
+    text: str
+    """The object as JSON, with its templates."""
+    schema: ClassVar[Mapping[str, Any]] = {"type": "object"}
+
+    @classmethod
+    def parse(cls, text: Any) -> Body:
+        body = cls(json.dumps(text))
+        for template in body._templates:
+            template.settings  # noqa: B018 - its mistakes are found now
+        return body
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """The names of the settings it uses. Raises ValueError for any other name, or a mistake of its syntax."""
+        return frozenset[str]().union(*(template.settings for template in self._templates))
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """The names of the parent's properties that it uses."""
+        return frozenset[str]().union(*(template.parents for template in self._templates))
+
+    def render(self, settings: Mapping[str, Any], parent: Mapping[str, Any]) -> str:
+        """The object as JSON with the values filled in. Raises MissingSetting with every name that has no value."""
+        if missing := sorted(self.settings - settings.keys()):
+            raise MissingSetting(*missing)
+        values = {"settings": settings, "parent": parent}
+        as_texts = [{name: as_text(value) for name, value in named.items()} for named in values.values()]
+
+        def filled(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: filled(inner) for name, inner in value.items()}
+            if isinstance(value, list):
+                return [filled(inner) for inner in value]
+            if not isinstance(value, str):
+                return value
+            alone = _ALONE.fullmatch(value)
+            return values[alone[1]][alone[2]] if alone else Template(value).render(*as_texts)
+
+        return json.dumps(filled(json.loads(self.text)))
+
+    @property
+    def _templates(self) -> list[Template]:
+        return [Template(text) for text in _texts(json.loads(self.text))]
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as a text takes it: its own text, or its JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _texts(document: Any) -> Iterator[str]:
+    """All texts in a JSON document, but for names."""
+    if isinstance(document, str):
+        yield document
+    for inner in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from _texts(inner)
 
 
 @cache

@@ -375,11 +375,17 @@ def test_a_child_with_a_path_and_a_parameter_and_a_number(shop: Shop) -> None:
         (("parent: orders", "parent: items"), "is its own ancestor; a line of parents has a first"),
         (("parent.id }}", "parent.ib }}"), "'ib' is no property of orders; known: at, id"),
         (("parent: at", "parent: att"), "'att' is no property of orders; did you mean 'at'?"),
-        (("{{ parent.id }}", "x"), "neither `path` nor `params` uses it, so every list would be the same; write {{ parent.id }}"),
+        (("{{ parent.id }}", "x"), "neither `path`, `params` nor `body` uses it, so all lists would be one; write {{ parent.id }}"),
         (("id: string, at: timestamp", "id: string, at: json"), "'at' of orders is a json, no plain value; take one that is"),
-        (("parent: orders\n", "description: x\n"), "uses `parent`, which only `path` and `params` of a collection with a `parent:` know"),
+        (
+            ("parent: orders\n", "description: x\n"),
+            "uses `parent`, which only a collection with a `parent:` knows",
+        ),
         (("{type: string, parent: id}", "{type: string, parent: id, from: x}"), "not both; leave out `from` or `parent`"),
-        (("https://api.example.com", "'https://{{ parent.id }}'"), "uses `parent`, which only `path` and `params`"),
+        (
+            ("https://api.example.com", "'https://{{ parent.id }}'"),
+            "uses `parent`, which only a collection with a `parent:` knows",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_parent_is_told(change: tuple[str, str], told: str) -> None:

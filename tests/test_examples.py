@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Exchanges:
         assert asked == exchange["request"]
         for name, value in exchange.get("headers", {}).items():
             assert request.headers[name] == value
+        assert (json.loads(request.content) if request.content else None) == exchange.get("sent")
         back = exchange.get("headers_back", {})
         if "text" in exchange:
             return httpx.Response(exchange.get("status", 200), headers=back, text=exchange["text"])

@@ -140,6 +140,20 @@ def redirect(to: str, **headers: str) -> httpx.Response:
     return httpx.Response(302, headers={"location": to} | headers)
 
 
+@pytest.mark.parametrize(("status", "method", "body"), [(303, "GET", b""), (302, "POST", b'{"a": 1}'), (307, "POST", b'{"a": 1}')])
+def test_a_redirected_search_stays_one_unless_the_answer_is_elsewhere(status: int, method: str, body: bytes) -> None:
+    seen: list[httpx.Request] = []
+    responses = answers(httpx.Response(status, headers={"location": "/v1/found"}), httpx.Response(200, json=[]))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return responses(request)
+
+    fetcher(answer)[0].send(ANIMALS.with_body('{"a": 1}'))
+    assert (seen[0].method, seen[0].content, seen[0].headers["content-type"]) == ("POST", b'{"a": 1}', "application/json")
+    assert (seen[1].method, seen[1].content) == (method, body)
+
+
 def test_a_redirect_in_a_circle_is_said_at_once() -> None:
     with pytest.raises(FetchError, match=r"page=2: redirects in a circle; correct the path"):
         fetcher(answers(redirect("?page=2"), redirect("?page=1")))[0].send(ANIMALS)

@@ -383,6 +383,12 @@ collections:
     ]
 
 
+def test_one_of_several_needs_no_list() -> None:
+    one, several = under_api("errors: {status: 404, then: ignore}"), under_api("errors: [{status: 404, then: ignore}]")
+    assert parse_spec(one).spec == parse_spec(several).spec
+    assert mistakes(under_api("errors: {status: 404}"))[0].startswith("s.yaml:6:3 api.errors: 'then' is missing")
+
+
 def test_every_missing_key_is_told() -> None:
     assert [line.partition(";")[0] for line in mistakes("title: Shop\n")] == [
         "s.yaml:1:1: 'api' is missing",

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rest_syncer.engine.errors import UsageError
+from rest_syncer.engine.exchange import Request
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.settings import Settings, env_name, given_settings, needed
 from rest_syncer.engine.spec import Spec
@@ -237,6 +238,17 @@ def test_what_is_no_secret_is_left_in_a_text() -> None:
 def test_the_longer_of_two_secrets_is_hidden_whole() -> None:
     both = Settings({"a": "secret", "b": "secret-and-more"}, frozenset({"a", "b"}))
     assert both.hide("x secret-and-more y secret z") == "x *** y *** z"
+
+
+def test_a_body_is_stored_with_the_secrets_name_whatever_json_makes_of_the_secret() -> None:
+    secret = 'qu"o\\te-ü'
+    settings = Settings({"key": secret}, frozenset({"key"}))
+    request = Request("https://a.example").with_body(json.dumps({"key": secret, "of": [f"key={secret}", 7, "{{ settings.key }}"]}))
+    stored = settings.masked(request)
+    assert json.loads(stored.body or "") == {
+        "key": "{{ settings.key }}", "of": ["key={{ settings.key }}", 7, "{{{{ settings.key }}"],
+    }  # fmt: skip
+    assert settings.unmasked(stored) == request
 
 
 def test_the_longer_of_two_secrets_is_masked_whole() -> None:

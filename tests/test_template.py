@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from rest_syncer.engine.errors import UsageError
-from rest_syncer.engine.template import MissingSetting, Template
+from rest_syncer.engine.template import Body, MissingSetting, Template
 
 
 @pytest.mark.parametrize(
@@ -108,3 +111,35 @@ def test_a_name_that_no_template_knows_is_a_mistake_of_the_spec(text: str) -> No
 def test_what_the_sandbox_refuses_is_an_error_of_ours(text: str) -> None:
     with pytest.raises((ValueError, UsageError)):
         Template.parse(text).render({"a": "x"})
+
+
+# A JSON body.
+
+
+@pytest.mark.parametrize(
+    ("document", "sent"),
+    [
+        pytest.param({"a": [1, True, None, "x"]}, {"a": [1, True, None, "x"]}, id="as-it-is"),
+        pytest.param({"of": "{{ parent.id }}"}, {"of": 7}, id="a-value-alone-keeps-its-type"),
+        pytest.param({"of": "no. {{ parent.id }}"}, {"of": "no. 7"}, id="a-value-within-a-text-is-text"),
+        pytest.param({"most": "{{ settings.most }}"}, {"most": 50}, id="a-setting-alone"),
+        pytest.param({"q": ["{{ parent.name }}!"]}, {"q": ['"A" {{ b }}!']}, id="no-value-breaks-out-of-its-text"),
+        pytest.param({"{{ x }}": 1}, {"{{ x }}": 1}, id="names-are-no-templates"),
+    ],
+)
+def test_a_body_is_json_with_the_values_filled_in(document: dict[str, Any], sent: dict[str, Any]) -> None:
+    body = Body.parse(document)
+    assert json.loads(body.render({"most": 50}, {"id": 7, "name": '"A" {{ b }}'})) == sent
+
+
+def test_what_a_body_uses_is_known_before_it_is_rendered() -> None:
+    body = Body.parse({"a": [{"b": "{{ settings.x }}"}], "c": "{{ parent.id }}-{{ parent.at }}"})
+    assert (body.settings, body.parents) == ({"x"}, {"id", "at"})
+    with pytest.raises(MissingSetting) as caught:
+        body.render({}, {"id": 1, "at": 2})
+    assert caught.value.names == ("x",)
+
+
+def test_a_mistake_in_a_body_is_told_when_it_is_read() -> None:
+    with pytest.raises(ValueError, match="uses 'x', which no template knows"):
+        Body.parse({"a": ["{{ x }}"]})
