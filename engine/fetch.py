@@ -40,8 +40,12 @@ _MOST_REFUSALS = 100
 _HINTS = {
     202: ": the answer is not ready; run again later", 204: ": nothing came, not even an empty list; correct the path",
     206: ": only a part of the answer came; say how to ask for all", 404: "; correct the path, or the base URL",
+    400: "; correct the parameters, or, if lists end so, say so by an error rule (`{status: 400, then: end}`)",
     429: "; declare a smaller budget in `api.budgets`",
 }  # fmt: skip
+
+_IN_TROUBLE = "; the API is in trouble: what was received is kept, and a later run goes on"
+"""Of 500 and above."""
 
 _SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What httpx takes from the environment."""
@@ -240,7 +244,8 @@ class Fetcher:
             note = f"try {tries.failed}"
         tried = f", tried {tries.failed} times" if tries.failed > 1 else ""
         if tries.failed >= retry.attempts:
-            raise FetchError(self._sentence(request, f"{why}{tried}{_HINTS.get(status or 0, '')}"), status)
+            hint = _hint(status) if status in retry.statuses else ""  # a rule that retries has words of its own
+            raise FetchError(self._sentence(request, f"{why}{tried}{hint}"), status)
         wait = asked or retry.wait(tries.failed, self.clock.dice())
         left = retry.total_wait.seconds - tries.waited
         if wait > left:
@@ -279,7 +284,7 @@ class Fetcher:
             why = f"403: {who} may not read this; give that account a role that may, or leave the collection out with --select"
             return FetchError(self._sentence(request, why))
         tried = f", tried {attempts} times" if attempts > 1 else ""
-        return FetchError(self._sentence(request, f"status {status}{tried}{_HINTS.get(status, '')}"), status)
+        return FetchError(self._sentence(request, f"status {status}{tried}{_hint(status)}"), status)
 
     def _sentence(self, request: Request, what: str) -> str:
         return f"{request.method} {self.shown(request)}: {what}"
@@ -327,10 +332,16 @@ def _reason(status: int, message: str | None = None) -> str:
     return f"{message} (status {status})" if message else f"status {status}"
 
 
+def _hint(status: int | None) -> str:
+    """What to do about it, behind the sentence; of no answer at all, the causes say it."""
+    return _HINTS.get(status or 0, _IN_TROUBLE if status and status >= 500 else "")
+
+
 def _cause(error: httpx.RequestError) -> str:
     """What went wrong, in few words: a transport's own message may hold a URL with a key in it."""
     names = {
-        httpx.ConnectError: "cannot connect", httpx.ConnectTimeout: "cannot connect in time", httpx.ReadTimeout: "time-out",
+        httpx.ConnectError: "cannot connect", httpx.ConnectTimeout: "cannot connect in time",
+        httpx.ReadTimeout: "time-out; `retry.timeout` is for how long an answer may take",
         httpx.RemoteProtocolError: "the answer broke off", httpx.ReadError: "the connection broke",
         httpx.DecodingError: "the answer does not decompress",
     }  # fmt: skip

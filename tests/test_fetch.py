@@ -187,7 +187,8 @@ def test_a_failure_names_url_status_and_tries_and_holds_no_body() -> None:
     one, _ = fetcher(answers(*[httpx.Response(500, text="Grace Hopper's invoice") for _ in range(3)]))
     with pytest.raises(FetchError) as caught:
         one.send(ANIMALS)
-    assert str(caught.value) == "GET https://api.example.com/v1/animals?page=1: status 500, tried 3 times"
+    told = "status 500, tried 3 times; the API is in trouble: what was received is kept, and a later run goes on"
+    assert str(caught.value) == f"GET https://api.example.com/v1/animals?page=1: {told}"
 
 
 def test_what_cannot_pass_is_not_tried_again() -> None:
@@ -314,7 +315,7 @@ def test_a_rule_that_retries_waits_as_long_and_as_often_as_any_failure_and_says_
     assert clock.said == [(1.0, "the index is being built (status 400), try 1"), (2.0, "the index is being built (status 400), try 2")]
     with pytest.raises(FetchError, match=r"the index is being built \(status 400\), tried 3 times$"):
         fetcher(answers(*[httpx.Response(400, json={"code": 7}) for _ in range(3)]), api=api)[0].send(ANIMALS)
-    with pytest.raises(FetchError, match=r"page=1: status 400$"):
+    with pytest.raises(FetchError, match=r"page=1: status 400; correct the parameters, or, if lists end so, say so by an error rule"):
         fetcher(answers(httpx.Response(400, json={"code": 8})), api=api)[0].send(ANIMALS)
 
 
@@ -493,7 +494,7 @@ def test_an_answer_that_comes_in_drips_is_given_up_when_its_time_is_over() -> No
     one, clock = fetcher(Chunks(drips, ({}, [b"[]"]), before=lambda request: setattr(clock, "now", clock.now + 30.0)))
     start = clock.now
     assert one.send(ANIMALS).requests == 2
-    assert clock.said == [(1.0, "no answer (time-out), try 1")]
+    assert clock.said == [(1.0, "no answer (time-out; `retry.timeout` is for how long an answer may take), try 1")]
     assert clock.now - start == 4 * 30.0 + 1.0 + 30.0, "90 s are over with the fourth drip"
 
 
