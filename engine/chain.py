@@ -42,11 +42,10 @@ SEGMENT_SECONDS = 5.0
 READINGS = 2
 """How often a list is read in one run, where there is evidence that records slipped between its pages."""
 MOST_FAILED = 20
-"""How many parents' lists may fail before the others are left for later, too."""
+"""How many parents' lists may fail in one run before the others are left for later, too."""
 
 LOOK_AROUND = 0.2
 """Seconds after which who waits for an answer looks whether the run was interrupted."""
-_PAGE_BETTER = "page by a key that does not move, if the API can, or run at a quieter time"
 _FORGOTTEN = (400, 404, 410, 422)
 """What an API says to a page token that it does not know any more."""
 
@@ -65,6 +64,7 @@ class Place:
     first_reading: int = 1
     """The first reading that was not broken off."""
     pages: int = 0
+    records: int = 0
     last_total: int | None = None
     moved: bool = False
     """Whether the total was not always the same."""
@@ -79,6 +79,14 @@ class Place:
 
 
 @dataclass
+class Owed:
+    """A list that a rule has left out: the next chain asks for it again, as the last one did."""
+
+    parent: dict[str, Any]
+    since: int | None
+
+
+@dataclass
 class Walked:
     """How far a chain has come."""
 
@@ -90,6 +98,10 @@ class Walked:
     """The lists that could not be read; the next run tries them again."""
     covered: int | None = None
     """The run whose parents all had their lists read when the chain began."""
+    owed: list[Owed] = field(default_factory=list)
+    """Those whose lists had not, for a rule left them out."""
+    left: list[Owed] = field(default_factory=list)
+    """The lists that rules left out of this chain."""
     proof: Proof = "proven"
     """The weakest of them."""
     gone: bool = True
@@ -121,13 +133,16 @@ class Chain:
         self.hub, self.fetcher, self.stage, self.watcher, self.stored, self.book = hub, fetcher, stage, watcher, stored, book
         self.state = self.base = state
         self.collection: Collection = spec.collections[step.collection]
+        self.cursor = self.collection.cursor and self.collection.cursor.of(self.collection.properties)
+        self.spec_print = collection_fingerprint(spec, step.collection)
         self.reader = Reader(self.collection, route)
         self.until = step.until
-        self.walked = msgspec.convert(step.state, Walked) if step.state else Walked(covered=step.covered)
+        self.walked = msgspec.convert({"covered": step.covered, **step.state}, Walked)
+        self.owed = {self._parents_key(one.parent): one for one in self.walked.owed}
         self.name = step.first_name
         self.buffer = _Buffer(fetcher.clock.monotonic())
         is_conditional = step.purpose == "full" and spec.api.conditional and route.request.method == "GET"
-        self.earlier = Earlier(hub, step.collection, state, route.fingerprint) if is_conditional else None
+        self.earlier = Earlier(hub, step.collection, state, route.fingerprint, self.spec_print) if is_conditional else None
         self.unchanged: dict[Request, EarlierPage] = {}
         """Of the requests under way: the page that is asked for only if it has changed."""
         self.has_read = False
@@ -190,11 +205,21 @@ class Chain:
             raise Incomplete(f"{self.step.collection}: no {parent.collection} were ever read, whose lists these are; select them, too")
         number = 0
         for found in self._parents(parent.collection, run_of(self.step.chain), self.walked.covered):
-            if self.step.purpose == "changed" and parent.only_changed and found["known"] and found["same"]:
+            owed = self._owed(found["parent"])
+            if self.step.purpose == "changed" and parent.only_changed and found["known"] and found["same"] and owed is None:
                 continue
             if number >= done:
-                yield Place(number, found["parent"], self.step.since if found["known"] else None)
+                since = self.step.since if found["known"] else None
+                yield Place(number, found["parent"], owed.since if owed else since)
             number += 1
+
+    def _owed(self, parent: dict[str, Any]) -> Owed | None:
+        """What an earlier chain left out of a parent's list."""
+        return self.owed.get(self._parents_key(parent)) if self.owed else None
+
+    def _parents_key(self, parent: dict[str, Any]) -> str:
+        of = self.collection.parent
+        return json.dumps([parent.get(word) for word in self.spec.collections[of.collection].key] if of else [])
 
     def _parents(self, name: str, run: int, covered: int | None = None) -> Iterator[dict[str, Any]]:
         """The parents that were alive after a run, in the order of their keys, and what they were when another run had read them."""
@@ -217,13 +242,16 @@ class Chain:
         return found
 
     def _set_aside(self, error: FetchError | PageError | Incomplete) -> None:
-        """Leave a list for later, with how far it has come. Raises the error where too many failed already."""
+        """Leave a list for later, with how far it has come. Raises Incomplete where too many have failed."""
         place = self.walked.place
-        if place is None or len(self.walked.failed) >= MOST_FAILED:
+        if place is None:
             raise error
         self.walked.failed.append(place)
         self.walked.place = None
         self.troubles.append(str(error))
+        if len(self.troubles) > MOST_FAILED:
+            self._close()
+            raise Incomplete(f"{self.troubles[0]}; and {MOST_FAILED} more lists, so that the others are left for the next run") from None
 
     def _walk_list(self, place: Place, upcoming: Sequence[Place], ahead: _Ahead) -> None:
         """One list, from where it is to its end."""
@@ -231,7 +259,7 @@ class Chain:
         resumed, readings = place.next is not None, 1
         request = Request.from_json(place.next) if place.next else self._first(place)
         while True:
-            ahead.expect(request, self._foreseen(place, request, upcoming))
+            ahead.expect(request, self._foreseen(place, request), self._begun(upcoming))
             outcome = self._answered(place, request, resumed, ahead)
             resumed = False
             if outcome is None:
@@ -249,7 +277,7 @@ class Chain:
                 place.next, readings = request.as_json(), readings + 1
                 if readings > READINGS:
                     self._close()
-                    raise Incomplete(f"{self.step.collection}: read twice, and still {verdict.why}; {_PAGE_BETTER}")
+                    raise Incomplete(f"{self.step.collection}: read twice, and still {verdict.why}; {self.route.paginate.instead}")
                 self.watcher.goes_on(self.step.collection, f"read again: {verdict.why}")
             if self.buffer.is_full(self.fetcher.clock.monotonic()):
                 self._close()
@@ -264,6 +292,10 @@ class Chain:
             why = f"the page to go on with is gone (status {error.status})" if error.status else "its next link led elsewhere"
             self.watcher.goes_on(self.step.collection, f"begins anew, for {why}")
             return None
+        if resumed and page.told == "end":
+            self.watcher.goes_on(self.step.collection, f"begins anew, for the page to go on with is refused (status {page.status})")
+            return None
+        page = self._without_excuse(place, page)
         listing = self._listing(place, page)
         outcome: PageStep | End | None
         try:
@@ -288,15 +320,18 @@ class Chain:
         self.walked.place = place.again(broken_off=True)
         self._close()
         what = f"the list has ended ({verdict.reason}), which is {verdict.proof} only, and {self.collection.require} is required"
-        raise Incomplete(f"{self.step.collection}: {what}; {_PAGE_BETTER}")
+        raise Incomplete(f"{self.step.collection}: {what}; {self.route.paginate.instead}")
 
     def _is_enough(self, verdict: Ended) -> bool:
         required = self.collection.require
         return required is None or weakest(required, verdict.proof) == required
 
-    def _foreseen(self, place: Place, request: Request, upcoming: Sequence[Place]) -> Iterator[Request]:
-        """The requests that will follow, as far as they are known by now."""
+    def _foreseen(self, place: Place, request: Request) -> Iterator[Request]:
+        """The requests of the list in hand that will follow, as far as they are known by now."""
         yield from map(self._storable, self.route.paginate.ahead(place.walk, self.fetcher.settings.unmasked(request)))
+
+    def _begun(self, upcoming: Sequence[Place]) -> Iterator[Request]:
+        """The first requests of the lists that will follow."""
         with suppress(Incomplete):  # it is told when that list is walked
             for other in upcoming:
                 yield self._first(replace(other))
@@ -307,7 +342,7 @@ class Chain:
             request = self.route.for_parent(place.parent or {})
         except ValueError as error:
             raise Incomplete(f"{self.step.collection}: what a request takes from a parent {error}; take another property") from None
-        cursor = self.collection.cursor
+        cursor = self.cursor
         if self.step.purpose == "changed" and cursor and cursor.param:
             if place.since is not None:
                 request = request.with_params({cursor.param: cursor.bound(place.since)})
@@ -341,6 +376,16 @@ class Chain:
             return self.reader.listing(page, self.fetcher.settings.unmasked(page.request), place.parent)
         except PageError as error:
             raise PageError(f"{self._where(place, page)}: {error}") from None
+
+    def _without_excuse(self, place: Place, page: Page) -> Page:
+        """An answer that a rule takes as it is, and that has the list in it all the same, is a page like any other."""
+        if page.told != "ignore" or page.status >= 300:
+            return page
+        try:
+            plain = replace(page, told=None)
+            return page if self._listing(place, plain).null else plain
+        except PageError:
+            return page
 
     def _after(self, place: Place, page: Page, listing: Listing) -> PageStep | End:
         """What follows a page. Raises PageError or Incomplete."""
@@ -380,6 +425,7 @@ class Chain:
             earliest = None if until is None or self.until is None else min(until, self.until)
             self.until = earliest if self.has_read else until
         place.pages += 1
+        place.records += len(listing.records)
         self.has_read = True
         self.buffer.add(place, page, listing, self.fetcher)
         book = self.book
@@ -399,8 +445,10 @@ class Chain:
         walked.gone, walked.whole = walked.gone and verdict.gone, walked.whole and verdict.whole
         walked.place = None
         self.reason = verdict.reason
-        if verdict.reason == "ignored":  # what was not said is asked for again: no window ends with it
-            self.until = None
+        if verdict.reason in ("ignored", "skipped") and place.parent is not None:
+            walked.left.append(Owed(place.parent, place.since if self.step.purpose == "changed" else None))
+        elif verdict.reason == "ignored" or (verdict.reason == "past_the_end" and not place.records):
+            self.until = None  # what was not said is asked for again: no window ends with it
         if self.collection.parent and place.last_total is not None:
             walked.total = self.book.api_total = (walked.total or 0) + place.last_total
 
@@ -411,10 +459,20 @@ class Chain:
             verdict = Ended(self.reason, walked.proof, walked.gone, walked.whole)
         else:
             knows_all = parent is not None and bool(parent.passes)
-            verdict = Ended("all_parents", walked.proof, gone=walked.gone and knows_all)
+            lacks_all = self.step.purpose == "full" and self._lacks_all()
+            proof = weakest(walked.proof, "open" if lacks_all else "checked" if self._may_move() else "proven")
+            verdict = Ended("all_parents", proof, gone=walked.gone and knows_all and not lacks_all)
         self.book.stop = verdict.reason
         self.book.proof = verdict.proof if self.book.proof is None else weakest(self.book.proof, verdict.proof)
         self._close(verdict)
+
+    def _may_move(self) -> bool:
+        """Whether a record could go from one parent's list to another's between the two, and so be in neither."""
+        parent, properties = self.collection.parent, self.collection.properties
+        if parent is None or self.walked.slices < 2:
+            return False
+        of_key = {properties[word].parent for word in self.collection.key}
+        return not of_key >= set(self.spec.collections[parent.collection].key)
 
     def _close(self, ended: Ended | None = None) -> None:
         """Make what was received durable."""
@@ -429,7 +487,7 @@ class Chain:
             until=self.until,
             route=self.route.fingerprint,
             scope=self.scope,
-            spec=collection_fingerprint(self.collection),
+            spec=self.spec_print,
             pages=len(buffer.pages),
             requests=buffer.requests,
             bytes=buffer.bytes,
@@ -438,7 +496,7 @@ class Chain:
             raw_bytes=buffer.raw_bytes,
             api_total=place.last_total if place else self.book.api_total,
             validators=sum(map(is_reusable, buffer.pages)),
-            state={} if ended else asdict(self.walked),
+            state=asdict(self.walked) if ended is None else {"owed": asdict(self.walked)["left"]} if self.walked.left else {},
             reading=buffer.reading,
             ended=ended,
         )
@@ -457,7 +515,7 @@ class Chain:
         alone = self.collection.parent is None
         if alone and self.step.purpose == "full" and place.reading == 1 and self._lacks_all():
             return ReadAgain("the list is empty, and the hub holds records of it")
-        if self.route.paginate.stable or place.pages == 1:
+        if not end.slips and (self.route.paginate.stable or (place.pages == 1 and place.last_total in (None, place.records))):
             return snapshot(end.reason)
         self._close()
         name = self.step.collection
@@ -525,14 +583,17 @@ class _Ahead:
         self._sender, self._most, self._is_stopped = sender, most, is_stopped
         self._waiting: dict[Request, Future[Page]] = {}
 
-    def expect(self, request: Request, following: Iterator[Request]) -> None:
-        """`request` is needed now, and then, it seems, the others."""
+    def expect(self, request: Request, following: Iterator[Request], lists: Iterator[Request]) -> None:
+        """`request` is needed now, then, it seems, those that follow it, and in the end the beginnings of further lists.
+
+        What is under way and still expected is never sent a second time.
+        """
         if self._most == 1:
             return
-        if request not in self._waiting:
-            self._waiting.clear()  # nothing came as it seemed
-        for one in (request, *islice(following, self._most - 1)):
-            if one not in self._waiting and len(self._waiting) < self._most:
+        expected = dict.fromkeys((request, *islice(following, self._most - 1), *lists))
+        self._waiting = {one: future for one, future in self._waiting.items() if one in expected}
+        for one in expected:
+            if one not in self._waiting and (one == request or len(self._waiting) < self._most):
                 self._waiting[one] = side_by_side(self._sender(one))
 
     def get(self, request: Request) -> Page:

@@ -46,16 +46,20 @@ def conditions(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Earlier:
-    """The pages of the last complete pass that was read the same way, one segment in memory at a time."""
+    """The pages of the last complete pass that was read the same way, by the same rules, one segment in memory at a time."""
 
-    def __init__(self, hub: Hub, collection: str, state: CollectionState, route: str) -> None:
+    def __init__(self, hub: Hub, collection: str, state: CollectionState, route: str, spec: str) -> None:
         self._hub, self._collection = hub, collection
         self._segments: list[str] = []
         self._pages: dict[Request, EarlierPage] = {}
         if state.passes:
             chain = state.passes[-1].chain
             names = [name for name in hub.segments(collection) if run_of(chain) <= run_of(name) <= run_of(state.passes[-1].ended)]
-            heads = [head for head in (hub.head(collection, name) for name in names) if (head.chain, head.route) == (chain, route)]
+            heads = [
+                head
+                for head in (hub.head(collection, name) for name in names)
+                if (head.chain, head.route, head.spec) == (chain, route, spec)
+            ]
             self._segments = [head.name for head in heads if head.validators]
 
     def find(self, request: Request) -> EarlierPage | None:

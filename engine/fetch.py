@@ -124,6 +124,7 @@ class Fetcher:
                 return self._page(request, answer, tries.sent)
             elif answer.is_redirect:
                 request = self._redirected(request, answer, tries)
+                conditions = None  # they were about the page that has moved
             elif answer.status in self.api.retry.statuses:
                 self._try_again(request, tries, answer, _reason(answer.status))
             else:

@@ -255,6 +255,8 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
         if collection.cursor and not _is_format(collection.cursor.format):
             what = f"{collection.cursor.format!r} is no format"
             yield (*at, "cursor", "format"), f"{what}; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %Y-%m-%d"
+        if collection.cursor and not _is_zone(collection.cursor.timezone):
+            yield (*at, "cursor", "timezone"), _no_zone(collection.cursor.timezone)
         if collection.changed and not collection.can_ask_changes:
             yield (*at, "changed"), "changes cannot be asked for; give `cursor` a `param`, or leave `changed` out"
         for place, word in enumerate(collection.key):
@@ -290,6 +292,8 @@ def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, s
         if isinstance(paginate, KeySet) and paginate.format and not _is_format(paginate.format):
             what = f"{paginate.format!r} is no format"
             yield (*at, *place, "format"), f"{what}; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %Y-%m-%d"
+        if isinstance(paginate, KeySet) and not _is_zone(paginate.timezone):
+            yield (*at, *place, "timezone"), _no_zone(paginate.timezone)
         if isinstance(paginate, KeySet) and not paginate.inclusive and collection.key != (paginate.on,):
             what = f"records that share one {paginate.on} would be lost between two pages"
             yield (*at, *place, "inclusive"), f"{what}; go by the key, or by an inclusive bound"
@@ -363,7 +367,7 @@ def _property_contradictions(at: At, word: str, prop: Property) -> Iterator[tupl
     if prop.timezone and kind != "timestamp":
         yield (*at, "timezone"), f"a {kind} has no timezone; leave it out, or declare a timestamp"
     if prop.timezone and not _is_zone(prop.timezone):
-        yield (*at, "timezone"), f"{prop.timezone!r} is no time zone; write one like UTC or Europe/Berlin"
+        yield (*at, "timezone"), _no_zone(prop.timezone)
     if prop.format and not _is_format(prop.format):
         yield (
             (*at, "format"),
@@ -407,12 +411,14 @@ def _is_format(format: str) -> bool:
     return True
 
 
-def _is_zone(name: str) -> bool:
-    from zoneinfo import ZoneInfo
+def _no_zone(name: str | None) -> str:
+    return f"{name!r} is no time zone; write one like UTC or Europe/Berlin"
 
+
+def _is_zone(name: str | None) -> bool:
     try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
+        times.zone(name)
+    except ValueError:
         return False
     return True
 

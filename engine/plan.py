@@ -74,7 +74,7 @@ def next_step(
 
     def begin(purpose: Purpose, reason: str, since: int | None = None) -> Step:
         covered = state.parents if collection.parent and purpose == "changed" else None
-        return Step(name, purpose, leg, leg, reason, run.at, since, covered=covered)
+        return Step(name, purpose, leg, leg, reason, run.at, since, covered=covered, state=state.owed if purpose == "changed" else {})
 
     def resume(purpose: Purpose, chain: OpenChain) -> Step:
         reason = f"goes on after segment {chain.after} of run {run_of(chain.chain)}"

@@ -295,6 +295,16 @@ class _Loads:
         except SyncerError as error:
             job.summary.notes.append(f"the ledger has no line of this run: {error}")
 
+    def _shared_keys(self, name: str, outcome: Outcome) -> str | None:
+        """What a user should know where records of different parents seem to share keys: more came twice than pages overlap."""
+        collection = self.job.source.spec.collections[name]
+        twice = outcome.load.duplicates if outcome.load else 0
+        if collection.parent is None or outcome.pull is None or twice <= outcome.pull.pages:
+            return None
+        key = ", ".join(collection.key)
+        what = f"{twice:,} records came with a key ({key}) that another has"
+        return f"{what}; if it tells records apart only within one of {collection.parent.collection}, add the parent's to `key`"
+
     def _load(self, name: str, last: bool) -> None:
         outcome = self.job.summary.collections[name]
         outcome.load = outcome.load or Receipt(0)
@@ -305,6 +315,8 @@ class _Loads:
             for receipt, note in self._loader.load(name):
                 outcome.load = outcome.load.plus(receipt)
                 outcome.notes += [note] if note else []
+            if last and (note := self._shared_keys(name, outcome)):
+                outcome.notes.append(note)
             if last and outcome.load.read and outcome.load.read == outcome.load.rejected:
                 outcome.fail("incomplete", "every record was rejected; see _syncer_rejects for why, and correct the key or `records`")
         except SyncerError as error:

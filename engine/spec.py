@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from .budget import Budget
 from .exchange import Request
 from .fields import Doc, Duration, Path, Scalar
 from .limits import Limits
-from .paginate import Paginator, Single
+from .paginate import KeySet, Paginator, Single
 from .properties import Property
 from .retry import Retry
 from .rules import Rule
@@ -188,6 +188,8 @@ class Route:
     """The request as it may be stored."""
     of_parent: tuple[str, ...] = ()
     """The parent's properties that are kept with its list."""
+    parent: str = ""
+    """Fingerprint of the parent: which collection it is, and in which order its records are walked."""
     for_parent: Callable[[Mapping[str, Any]], Request] = field(default=lambda parent: Request(""), compare=False, repr=False)
     """The request for one parent's list, from the values of its properties; `request` is that of a parent in general.
 
@@ -202,7 +204,9 @@ class Route:
     @property
     def asked(self) -> list[Any]:
         """Which records are asked for, whatever the pages."""
-        return [(self.stored or self.request).as_json(), self.records and self.records.text, *self.of_parent]
+        return [(self.stored or self.request).as_json(), self.records and self.records.text, *self.of_parent] + [self.parent] * bool(
+            self.parent
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,11 +250,19 @@ class Spec:
         return Route(
             for_parent({word: f"{{{word}}}" for word in collection.of_parent}),
             walk.records or collection.records or self.api.records,
-            walk.paginate or collection.paginate or self.api.paginate,
+            _as_in_records(walk.paginate or collection.paginate or self.api.paginate, collection),
             tuple((key, value.text) for key, value in self.api.headers.items()),
             of_parent=tuple(collection.of_parent),
+            parent=self._parent_fingerprint(collection),
             for_parent=for_parent,
         )
+
+    def _parent_fingerprint(self, collection: Collection) -> str:
+        if collection.parent is None:
+            return ""
+        parent = self.collections[collection.parent.collection]
+        prints = property_fingerprints(parent)
+        return _hash([collection.parent.collection, parent.key, [prints[word] for word in sorted({*parent.key, *collection.of_parent})]])
 
     def by_parents(self, names: Iterable[str]) -> list[str]:
         """The same collections, parents before their children."""
@@ -267,6 +279,14 @@ class Spec:
         for name in wanted:
             add(name)
         return ordered
+
+
+def _as_in_records(paginate: Paginator, collection: Collection) -> Paginator:
+    """A way of paging that writes instants as the records do, where the spec says nothing else."""
+    if not isinstance(paginate, KeySet) or collection.properties[paginate.on].type.text != "timestamp":
+        return paginate
+    prop = collection.properties[paginate.on]
+    return replace(paginate, format=paginate.format or prop.format or "iso", timezone=paginate.timezone or prop.timezone)
 
 
 def _typed(setting: Setting, text: str) -> str | int | bool:
@@ -306,9 +326,9 @@ def scope(routes: Mapping[Purpose, Route]) -> str:
     return _hash({purpose: route.asked for purpose, route in routes.items()})
 
 
-def collection_fingerprint(collection: Collection) -> str:
-    """Changes with every word that a spec says of a collection."""
-    return _hash(repr(collection))
+def collection_fingerprint(spec: Spec, name: str) -> str:
+    """Changes with every word that a spec says of a collection, and with every rule about its answers."""
+    return _hash([repr(spec.collections[name]), repr(spec.api.errors)])
 
 
 def _hash(value: object) -> str:

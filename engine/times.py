@@ -61,22 +61,26 @@ def parse(text: str, format: str = "iso", zone: tzinfo | None = None) -> int:
     return _within(instant(_zoned(value, zone)))
 
 
-def write(instant: int, format: str = "iso") -> str:
-    """An instant as the API wants it in a parameter; what is finer than the format's unit is cut, towards the past."""
+def write(instant: int, format: str = "iso", zone: tzinfo = UTC) -> str:
+    """An instant as the API wants it in a parameter; what is finer than the format's unit is cut, towards the past.
+
+    A pattern is written in the zone's time; the hour that a change of clocks repeats is then read as the earlier one.
+    """
     if format in UNITS:
         return str(instant // UNITS[format])
     if "%" in format:
-        return moment(instant).strftime(format)
+        return moment(instant).astimezone(zone).strftime(format)
     return show(instant)
 
 
-def floor(instant: int, format: str = "iso") -> int:
-    """The instant cut towards the past to what a format can say."""
+def floor(instant: int, format: str = "iso", zone: tzinfo = UTC) -> int:
+    """The instant cut towards the past to what a format can say, in the zone's time."""
     if format in UNITS:
         return instant // UNITS[format] * UNITS[format]
     if "%" in format:
         unit = next((unit for word, unit in _FINEST.items() if word in format), 24 * 3600 * SECOND)
-        return instant // unit * unit
+        ahead = int((moment(instant).astimezone(zone).utcoffset() or timedelta()).total_seconds()) * SECOND
+        return (instant + ahead) // unit * unit - ahead
     return instant
 
 
@@ -92,6 +96,16 @@ def parse_date(text: str, format: str = "iso") -> date:
     if value.time() != datetime.min.time():
         raise ValueError("holds a time of day, which a date cannot")
     return value.date()
+
+
+def zone(name: str | None) -> tzinfo:
+    """A time zone by its name in the IANA database; UTC where none is named. Raises ValueError for any other name."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (OSError, KeyError):
+        raise ValueError(f"{name!r} is no time zone") from None
 
 
 def http_date(text: str | None) -> int | None:

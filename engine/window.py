@@ -8,11 +8,12 @@ the first answer, less what that answer took, less the declared lag.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from . import times
 from .fields import Doc, Duration
+from .properties import Property
 from .template import Template
 
 
@@ -23,15 +24,21 @@ class Cursor:
     property: Annotated[str, Doc("the property; of two versions of a record, the higher is the newer")]
     param: Annotated[str | None, Doc("the parameter that asks for what changed since (default: the API cannot be asked)")] = None
     format: Annotated[str, Doc("how the instant is written there: iso, epoch_s, epoch_ms, epoch_us or a strftime pattern")] = "iso"
+    timezone: Annotated[str | None, Doc("the zone in which a strftime pattern is written there (default: the property's, or UTC)")] = None
     lag: Annotated[Duration, Doc("how late a change may become visible in the API's answers")] = Duration(60)
     inclusive: Annotated[bool, Doc("whether a record that changed at exactly the instant is returned")] = True
     start: Annotated[Template | None, Doc("where changes are asked from when nothing was received yet")] = None
 
+    def of(self, properties: Mapping[str, Property]) -> Cursor:
+        """The same, with the zone of its property where it names none."""
+        return replace(self, timezone=self.timezone or properties[self.property].timezone)
+
     def bound(self, since: int) -> str:
         """The parameter's value for changes since an instant; one unit earlier where the API leaves out its bound."""
+        zone = times.zone(self.timezone)
         if not self.inclusive:
-            since = times.floor(since, self.format) - 1
-        return times.write(since, self.format)
+            since = times.floor(since, self.format, zone) - 1
+        return times.write(since, self.format, zone)
 
     def window_end(self, headers: Mapping[str, str], seconds: float, epoch: float | None = None) -> int | None:
         """Until when a chain's answers are complete, from the headers of its first answer and the time it took.

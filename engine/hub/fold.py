@@ -60,6 +60,8 @@ class CollectionState:
 
     parents: int | None = None
     """The run whose parents the last chain that ended has walked; None where none has."""
+    owed: dict[str, Any] = field(default_factory=dict)
+    """What that chain left out of it, for the next to begin with."""
 
     @property
     def names(self) -> Iterator[str]:
@@ -109,7 +111,7 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
         return replace(state, tips=tips, open={**state.open, head.purpose: chain})
     ends = {head.purpose, "changed"}  # a pass has seen, too, what an older window was to bring
     open_chains = {purpose: chain for purpose, chain in state.open.items() if purpose not in ends or chain.chain > head.chain}
-    state = replace(state, tips=tips, open=open_chains, parents=_later(state.parents, run_of(head.chain)))
+    state = replace(state, tips=tips, open=open_chains, parents=_later(state.parents, run_of(head.chain)), owed=head.state)
     if head.purpose == "full":
         done = Pass(run_of(head.chain), head.chain, head.began, head.name, head.ended.gone, head.ended.whole, head.scope)
         known = any(one.chain == head.chain for one in state.passes)

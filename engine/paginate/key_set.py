@@ -14,6 +14,9 @@ from ..fields import Doc, Text
 from ..kinds import kind
 from .step import End, Paginator, State, Step
 
+_NEVER = 3
+"""On so many pages the record at the bound is missing by chance only where each time just that one has gone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TieBreaker:
@@ -34,11 +37,18 @@ class KeySet(Paginator):
     """
 
     stable: ClassVar[bool] = True
+    instead: ClassVar[str] = (
+        "if the API leaves out the record at the bound, say `inclusive: false`; if it reads the bound in another way, correct `format`"
+    )
 
     on: Annotated[str, Doc("the property that the list is sorted by, upwards")]
     param: Annotated[str, Doc("the parameter that takes the last record's value")]
     start: Annotated[Text | None, Doc("what the first request sends there (default: nothing)")] = None
-    format: Annotated[str | None, Doc("how an instant is written there: iso, epoch_s, epoch_ms, epoch_us or a strftime pattern")] = None
+    format: Annotated[
+        str | None,
+        Doc("how an instant is written there: iso, epoch_s, epoch_ms, epoch_us or a strftime pattern (default: as in the records)"),
+    ] = None
+    timezone: Annotated[str | None, Doc("the zone in which a strftime pattern is written there (default: the property's, or UTC)")] = None
     inclusive: Annotated[bool, Doc("whether the API returns the record at the bound again; false only where `on` is the key")] = True
     tie_breaker: Annotated[TieBreaker | None, Doc("how to go on where more records share a value than a page holds")] = None
 
@@ -54,9 +64,11 @@ class KeySet(Paginator):
         last = keys[-1] if keys else None
         before = state.get("last") if not isinstance(last, int) or "last" not in state else int(state["last"])
         self._check(keys, before, on, param)
+        joins, apart = self._joined(state, before, keys) if tie is None else (state.get("joins", 0), state.get("apart", 0))
+        slips = apart if self.inclusive and not joins and apart >= _NEVER else 0
         total, longest = self.total_of(listing), max(state.get("longest", 0), len(keys))
         if total is not None and len(keys) >= total:
-            return End("total_reached")
+            return End("total_reached", slips=slips)
         met_before = min(sum(1 for key in keys if key == before), state.get("ties", 0))
         seen = state.get("seen", 0) + len(keys) - met_before
         is_full = len(keys) == longest and (longest > 1 or total is not None)  # an API that gives one at a time looks like the end
@@ -66,16 +78,27 @@ class KeySet(Paginator):
         if not keys or (last == before and not is_full):
             if total is not None and (self._is_of_the_rest(state, total) or seen < total):
                 raise Incomplete(f"nothing more comes after {seen} records, but the API declares {total}")
-            return End("nothing_beyond", certain=longest > 1) if keys else End("empty_page", by_emptiness=True)
+            return End("nothing_beyond", longest > 1, slips=slips) if keys else End("empty_page", by_emptiness=True, slips=slips)
         if last == before:
             raise Incomplete(
                 f"{len(keys)} records share one {on}, more than a page holds, so the next page cannot be asked for; "
                 "declare a `tie_breaker`, or ask for larger pages"
             )
-        written = times.write(last, self.format) if isinstance(last, int) and self.format and not tie else str(last)
+        written = (
+            times.write(last, self.format, times.zone(self.timezone)) if isinstance(last, int) and self.format and not tie else str(last)
+        )
         ties = sum(1 for key in keys if key == last)
         known = {"longest": longest, "total": total, "seen": seen, "ties": ties, "rest": self._is_of_the_rest(state, total)}
+        known |= {"joins": joins, "apart": apart}
         return {**state, **known, "passed": len(keys) - ties, "last": str(last)}, listing.request.with_params({param: written})
+
+    def _joined(self, state: State, before: Any, keys: Sequence[Any]) -> tuple[int, int]:
+        """On how many pages the record at the bound came again, and on how many it did not.
+
+        One may have gone, or moved on; where none ever comes, the API does not read the bound as it is meant.
+        """
+        comes = before in keys
+        return state.get("joins", 0) + (before is not None and comes), state.get("apart", 0) + (before is not None and not comes)
 
     def _is_of_the_rest(self, state: State, total: int | None) -> bool:
         """Whether the total counts the records from the bound on, and not those of the whole list: it falls by those that are passed."""
@@ -88,6 +111,6 @@ class KeySet(Paginator):
         if len({type(key) for key in keys}) > 1 or any(one > other for one, other in pairwise(keys)):
             raise Incomplete(f"the records do not come in the order of {on}; ask the API to sort by it, in `params`")
         if self.format and isinstance(before, int) and on == self.on:
-            before = times.floor(before, self.format)
+            before = times.floor(before, self.format, times.zone(self.timezone))
         if before is not None and keys and keys[0] < before:
             raise Incomplete(f"records from before the bound came back; the API seems to ignore {param!r}")

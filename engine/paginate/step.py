@@ -55,6 +55,8 @@ class Paginator(Kind):
     family: ClassVar[str] = "paginate"
     stable: ClassVar[bool] = False
     """Whether no record that is alive throughout can slip between two pages while others come, change and go."""
+    instead: ClassVar[str] = "page by a key that does not move, if the API can, or run at a quieter time"
+    """What to do about pages that do not fit together."""
 
     total: Annotated[Path | None, Doc("the path in the answer of the number of records that the query has in all")] = None
 
