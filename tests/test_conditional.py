@@ -144,3 +144,26 @@ def test_a_weaker_proof_than_is_required_is_a_failure_and_the_list_is_read_anew(
     assert zoo.run(lambda request: pages[request.url.params["page"]], spec).status == "incomplete"
     assert zoo.asked[0] == "/animals?page=1"
     assert zoo.run(lambda request: page(4, total=1), spec.replace("kind: number", "kind: number, total: total")).status == "complete"
+
+
+def test_a_page_that_has_moved_is_asked_for_whole(zoo: Zoo) -> None:
+    """What a redirect leads to is another resource, though its tag may be the same: only this one's own answer was kept."""
+    api, moved = Tagged([1, 2, 3]), False
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if moved and "v2" not in request.url.path:
+            return httpx.Response(307, headers={"Location": "/v2" + request.url.raw_path.decode()})
+        return api(request)
+
+    zoo.run(answer, PAGED)
+    moved, api.sent = True, []
+    assert zoo.run(answer, PAGED).status == "complete"
+    assert api.sent == [200, 200]
+
+
+def test_a_page_that_came_under_other_rules_is_asked_for_whole(zoo: Zoo) -> None:
+    api = Tagged([1, 2])
+    zoo.run(api, PAGED)
+    summary = zoo.run(api, PAGED.replace("records: data", "records: data, errors: {text: animal 2, then: fail, message: no animal}"))
+    assert (summary.status, api.sent) == ("failed", [200, 200])
+    assert "no animal" in error_of(summary)

@@ -101,6 +101,16 @@ def test_number_asks_for_one_page_after_the_other() -> None:
     assert (outcome[0]["page"], outcome[0]["seen"]) == (1, 2)
 
 
+@pytest.mark.parametrize(("inclusive", "slips"), [(True, 3), (False, 0)])
+def test_a_bound_that_never_comes_again_is_evidence(inclusive: bool, slips: int) -> None:
+    paginate, state = KeySet(on="id", param="since", inclusive=inclusive), dict[str, Any]()
+    for page in (rows(1, 2), rows(3, 4), rows(5, 6)):
+        outcome = paginate.after(state, listing(page))
+        assert not isinstance(outcome, End)
+        state = dict(outcome[0])
+    assert paginate.after(state, listing([])) == End("empty_page", by_emptiness=True, slips=slips)
+
+
 @pytest.mark.parametrize(
     ("paginate", "state", "page", "reason"),
     [

@@ -37,6 +37,9 @@ CHANGING = SPEC.replace("name: string", "name: string, at: timestamp").replace(
 DATE = {"Date": "Tue, 22 Nov 2016 12:00:00 GMT"}
 
 
+LATER = {"Date": "Tue, 22 Nov 2016 12:30:00 GMT"}
+
+
 class Still(Clock):
     """Nobody waits, and it is always the same noon."""
 
@@ -160,6 +163,42 @@ def test_a_page_token_that_the_api_has_forgotten_wedges_nothing(zoo: Zoo, purpos
     assert [name for _, name in zoo.table()] == ["animal 1", "animal 2", "animal 3"]
     zoo.run(mended, spec)
     assert not any("token" in asked for asked in zoo.asked)
+
+
+def test_a_list_that_is_gone_on_with_does_not_end_by_a_refusal(zoo: Zoo) -> None:
+    """The rule is for the page past the end; the token has expired between two runs."""
+    rule = "records: data, errors: {status: 400, then: end}, paginate: {kind: token, token: next, param: t}"
+    spec = SPEC.replace("records: data", rule)
+    pages = {"": page(1, 2, next="b"), "b": httpx.Response(500), "c": page(4, next=None)}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return pages[request.url.params.get("t", "")]
+
+    assert zoo.run(answer, spec).status == "failed"
+    pages |= {"": page(1, 2, next="x"), "b": httpx.Response(400), "x": page(3, next="c")}
+    assert zoo.run(answer, spec).status == "complete"
+    assert [id_ for id_, _ in zoo.table()] == [1, 2, 3, 4]
+
+
+def test_a_list_that_ends_before_it_began_ends_no_window(zoo: Zoo) -> None:
+    spec = CHANGING.replace("records: data", "records: data, errors: {status: 404, then: end}")
+    zoo.run(lambda request: page(1), spec)
+    zoo.run(lambda request: page(), spec)
+    before = list(zoo.asked)
+    for status in (404, 200):
+        assert zoo.run(lambda request, status=status: httpx.Response(status, headers=LATER, json={"data": []}), spec).status == "complete"
+        assert zoo.asked == before
+    zoo.run(lambda request: page(), spec)
+    assert zoo.asked != before
+
+
+def test_a_total_below_what_came_is_no_proof(zoo: Zoo) -> None:
+    spec = SPEC.replace("records: data", "records: data, paginate: {kind: number, total: total}")
+    zoo.run(lambda request: page(1, 2, 3, total=3) if request.url.params["page"] == "1" else page(total=3), spec)
+    summary = zoo.run(lambda request: page(1, 2, total=0), spec)
+    assert summary.status == "incomplete"
+    assert "read twice, and still 2 of 0 records came" in error_of(summary)
+    assert [id_ for id_, _ in zoo.table()] == [1, 2, 3]
 
 
 def test_a_complete_pass_closes_the_windows_that_were_open(zoo: Zoo) -> None:

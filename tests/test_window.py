@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rest_syncer.engine import times
 from rest_syncer.engine.fields import Duration
+from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.window import Cursor
 
 SINCE = times.parse("2016-11-22T12:00:30.250000Z")
@@ -33,6 +36,14 @@ FORMATS = ["iso", "epoch_s", "epoch_ms", "epoch_us", "%Y-%m-%dT%H:%M:%S%z", "%Y-
 )
 def test_changes_since_an_instant_are_asked_for_like_this(format: str, inclusive: bool, expected: str) -> None:
     assert Cursor(property="at", param="since", format=format, inclusive=inclusive).bound(SINCE) == expected
+
+
+def test_a_pattern_is_written_in_the_zone_of_its_property() -> None:
+    cursor = Cursor(property="at", param="since", format="%Y-%m-%d %H:%M:%S")
+    at = Property(type=TypeName.parse("timestamp"), timezone="America/New_York")
+    assert cursor.of({"at": at}).bound(SINCE) == "2016-11-22 07:00:30"
+    assert replace(cursor, timezone="Asia/Tokyo").of({"at": at}).bound(SINCE) == "2016-11-22 21:00:30"
+    assert replace(cursor, format="%Y-%m-%d", timezone="Asia/Tokyo", inclusive=False).bound(SINCE) == "2016-11-21"
 
 
 @given(st.integers(times.parse("1990-01-01T00:00:00Z"), times.parse("2200-01-01T00:00:00Z")), st.sampled_from(FORMATS), st.booleans())
