@@ -68,7 +68,7 @@ class Shop:
         self.asked.append(raw)
         path = raw.partition("?")[0]
         if raw in self.broken or path in self.broken:
-            return httpx.Response(500)
+            return httpx.Response(500, headers=DATE)
         rows: list[dict[str, Any]]
         if path == "/orders":
             rows = [{"id": one, "at": self.changed_at.get(one, "2016-11-22T10:00:00Z")} for one in sorted(self.orders)]
