@@ -11,7 +11,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -43,6 +43,9 @@ READINGS = 2
 """How often a list is read in one run, where there is evidence that records slipped between its pages."""
 MOST_FAILED = 20
 """How many parents' lists may fail in one run before the others are left for later, too."""
+
+MOST_IN_HAND = 10_000
+"""How many keys of a parent's list are kept in memory; those of longer ones are counted in the hub."""
 
 LOOK_AROUND = 0.2
 """Seconds after which who waits for an answer looks whether the run was interrupted."""
@@ -145,6 +148,8 @@ class Chain:
         self.earlier = Earlier(hub, step.collection, state, route.fingerprint, self.spec_print) if is_conditional else None
         self.unchanged: dict[Request, EarlierPage] = {}
         """Of the requests under way: the page that is asked for only if it has changed."""
+        self.in_hand: dict[int, list[tuple[int | str | None, ...]]] | None = None
+        """By reading: the keys of all records of the list in hand; None where they are too many, or were not all met here."""
         self.has_read = False
         """Whether a page came."""
         self.reason = ""
@@ -256,6 +261,7 @@ class Chain:
     def _walk_list(self, place: Place, upcoming: Sequence[Place], ahead: _Ahead) -> None:
         """One list, from where it is to its end."""
         self.walked.place = place
+        self.in_hand = {} if self.collection.parent and not place.pages and place.reading == 1 else None
         resumed, readings = place.next is not None, 1
         request = Request.from_json(place.next) if place.next else self._first(place)
         while True:
@@ -428,6 +434,7 @@ class Chain:
         place.records += len(listing.records)
         self.has_read = True
         self.buffer.add(place, page, listing, self.fetcher)
+        self._keep_keys(place, listing)
         book = self.book
         book.requests += page.requests
         book.pages += 1
@@ -437,6 +444,14 @@ class Chain:
         if self.collection.parent is None and (place.pages == 1 or not self.route.paginate.stable):
             book.api_total = place.last_total
         self.watcher.pulled(self.step.collection, book)
+
+    def _keep_keys(self, place: Place, listing: Listing) -> None:
+        """Keep the keys of the list in hand, as long as they are few: most parents' lists need no look into the hub."""
+        if self.in_hand is None:
+            return
+        self.in_hand.setdefault(place.reading, []).extend(zip(*(listing.values(name) for name in listing.key), strict=True))
+        if sum(map(len, self.in_hand.values())) > MOST_IN_HAND:
+            self.in_hand = None
 
     def _ended(self, place: Place, verdict: Ended) -> None:
         """Sum up a list that has ended."""
@@ -517,28 +532,38 @@ class Chain:
             return ReadAgain("the list is empty, and the hub holds records of it")
         if not end.slips and (self.route.paginate.stable or (place.pages == 1 and place.last_total in (None, place.records))):
             return snapshot(end.reason)
-        self._close()
-        name = self.step.collection
-        last = self._parts(place, place.reading)
-        with self.stage.work():
-            keys, distinct = self.stage.count_keys(name, self.collection, last)
+        if self.in_hand is None:
+            self._close()
+        with self.stage.work() if self.in_hand is None else nullcontext():
+            came, keys, distinct = self._counted(place, place.reading)
             reading = Reading(
                 place.pages,
                 keys,
                 distinct,
                 place.last_total,
                 moved=place.moved,
-                unreadable=sum((part.behind or 0) - part.first for part in last) - keys,
+                unreadable=came - keys,
                 overlaps=end.overlaps,
                 slips=end.slips,
             )
             if place.reading > place.first_reading:
-                _, both = self.stage.count_keys(name, self.collection, [*self._parts(place, place.reading - 1), *last])
+                _, _, both = self._counted(place, place.reading - 1, place.reading)
                 return grade_again(end.reason, reading, both)
             if alone and self.step.purpose == "full":
+                name, last = self.step.collection, self._parts(place, place.reading)
                 held = [Part(name) for name in self._held(exclude={head.name for head in self._heads()})]
                 reading = replace(reading, missing=self.stage.count_missing(name, self.collection, held, last))
         return grade(end.reason, reading)
+
+    def _counted(self, place: Place, *readings: int) -> tuple[int, int, int]:
+        """Of readings of a list: how many records came, how many of them have a readable key, and how many keys there are."""
+        if self.in_hand is not None:
+            keys = [key for reading in readings for key in self.in_hand.get(reading, ())]
+            readable = [key for key in keys if None not in key]
+            return len(keys), len(readable), len(set(readable))
+        parts = [part for reading in readings for part in self._parts(place, reading)]
+        readable_ones, distinct = self.stage.count_keys(self.step.collection, self.collection, parts)
+        return sum((part.behind or 0) - part.first for part in parts), readable_ones, distinct
 
     def _parts(self, place: Place, reading: int) -> list[Part]:
         """Where the records of one reading of a list lie."""

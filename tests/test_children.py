@@ -550,3 +550,25 @@ def test_keys_that_parents_share_are_told(shop: Shop) -> None:
     shop.orders = {name: {1: "pen", 2: "ink"} for name in "abcde"}
     notes = " ".join(shop.run().collections["items"].notes)
     assert "8 records came with a key (id) that another has; if it tells records apart only within one of orders, add" in notes
+
+
+@pytest.mark.parametrize("most", [0, 10_000])
+def test_keys_are_counted_in_memory_as_they_are_in_the_hub(shop: Shop, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of several pages are checked by their keys; short ones need no segment of their own for that."""
+    monkeypatch.setattr("rest_syncer.engine.chain.MOST_IN_HAND", most)
+    shop.orders |= {f"x{number}": dict.fromkeys(range(4), "pen") for number in range(9)}
+    usual, lies = shop.answer, [True]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.raw_path == b"/orders/x5/items?page=2" and lies:
+            lies.pop()
+            return httpx.Response(200, headers=DATE, json={"data": [{"id": 1, "name": "pen"}, {"id": 3, "name": "pen"}], "total": 4})
+        return usual(request)
+
+    shop.answer = answer  # type: ignore[method-assign]
+    summary = shop.run()
+    assert (summary.status, summary.collections["items"].book()["proof"]) == ("complete", "checked")
+    assert shop.asked.count("/orders/x5/items?page=1") == 2, "a key came twice, so the list was read again"
+    assert shop.table() == shop.items
+    segments = len(list((shop.folder / "hub").rglob("items/*")))
+    assert (segments > 10) is (most == 0), segments
