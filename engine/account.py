@@ -20,7 +20,7 @@ from pathlib import Path
 from .budget import Budget
 from .clock import Clock
 from .errors import HubError
-from .permits import Permits
+from .permits import LOOK, Permits
 
 _TURN, _SLOT = 0.005, 0.02
 """Seconds after which is looked again whether it is one's turn, and whether another's request has ended."""
@@ -130,7 +130,7 @@ class Account:
             while True:
                 with self._opened() as now:
                     wait, why = self._permits.wait(cost, now)
-                    if wait <= 0 and not self._permits.is_next(who, now):
+                    if wait <= 0 and not self._permits.is_next(who, now, cost):
                         wait, why = _TURN, "others of this account came before"
                     if wait <= 0:
                         slot, is_free = self._free_slot()
@@ -138,11 +138,11 @@ class Account:
                             self._permits = self._permits.left_by(who).spent(cost, now)
                             return slot
                         wait, why = _SLOT, "as many requests as `api.concurrency` allows are under way"
-                    self._permits = self._permits.queued(who, now + wait, now)
+                    self._permits = self._permits.queued(who, now + wait, now, cost)
                 if now >= said.get(why, now):  # looking again and again is one wait
                     self.waiting(wait, why)
                     said[why] = now + max(wait, 1.0)
-                self.clock.sleep(wait)
+                self.clock.sleep(min(wait, LOOK))
         except BaseException:
             with self._opened():
                 self._permits = self._permits.left_by(who)

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from .fields import Doc
+from .fields import HEADER, Doc
 from .kinds import Kind, kind
 from .template import MissingSetting, Template
 
@@ -103,7 +103,7 @@ class ApiKey(Auth):
     """A key in a header or in the query."""
 
     key: Annotated[Template, Doc("the key")]
-    header: Annotated[str | None, Doc("the header that takes it")] = None
+    header: Annotated[str | None, Doc("the header that takes it", HEADER)] = None
     query: Annotated[str | None, Doc("the parameter that takes it; a header is safer, for URLs are logged on their way")] = None
     prefix: Annotated[str, Doc("what stands before the key in the header, with its blank: 'Token '")] = ""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, isfinite
 from typing import Annotated, Any, Literal
 
-from .fields import Doc, Duration
+from .fields import HEADER, MOST, Doc, Duration
 
 _FINE = 100
 """From how many requests on they are counted together, by the hundredth of a window: a day's 100,000 would fill the memory."""
@@ -22,12 +22,16 @@ class Budget:
 
     requests: Annotated[int, Doc("how many", {"minimum": 1})]
     per: Annotated[Duration, Doc("in how much time")]
-    limit_header: Annotated[str | None, Doc("the header that says how many are allowed")] = None
-    remaining_header: Annotated[str | None, Doc("the header that says how many are left")] = None
+    limit_header: Annotated[str | None, Doc("the header that says how many are allowed", HEADER)] = None
+    remaining_header: Annotated[str | None, Doc("the header that says how many are left", HEADER)] = None
     reset_header: Annotated[
-        str | None, Doc("the header that says when all are allowed again; it is believed for ten windows, then asked anew")
+        str | None, Doc("the header that says when all are allowed again; it is believed for ten windows, then asked anew", HEADER)
     ] = None
     reset: Annotated[Literal["seconds", "epoch"], Doc("whether that is in so many seconds, or at a time (epoch seconds)")] = "seconds"
+
+    def mistakes(self) -> list[str]:
+        """What no schema can see, for the one who writes the spec."""
+        return [] if self.per.seconds else ["allows requests in no time at all; write one like `per: 1m`"]
 
     @property
     def key(self) -> str:
@@ -80,9 +84,9 @@ class Budget:
         left = _number(headers, self.remaining_header)
         reset = _number(headers, self.reset_header)
         if limit is not None and limit >= 1:
-            allowance = replace(allowance, limit=int(limit))
+            allowance = replace(allowance, limit=min(int(limit), MOST))
         if left is not None:
-            allowance = replace(allowance, left=int(left), sent=())
+            allowance = replace(allowance, left=max(min(int(left), MOST), -MOST), sent=())
         if reset is not None:
             seconds = reset - epoch if self.reset == "epoch" else reset
             allowance = replace(allowance, until=now + min(max(seconds, 0.0), 10 * self.per.seconds))

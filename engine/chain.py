@@ -47,6 +47,9 @@ MOST_FAILED = 20
 MOST_IN_HAND = 10_000
 """How many keys of a parent's list are kept in memory; those of longer ones are counted in the hub."""
 
+_NO_LIST = "; or, where some have no such list, leave those out by a rule: `errors: [{status: 404, then: skip}]`"
+"""Of a 404 in the place of one parent's list."""
+
 LOOK_AROUND = 0.2
 """Seconds after which who waits for an answer looks whether the run was interrupted."""
 _FORGOTTEN = (400, 404, 410, 422)
@@ -253,7 +256,8 @@ class Chain:
             raise error
         self.walked.failed.append(place)
         self.walked.place = None
-        self.troubles.append(str(error))
+        hint = _NO_LIST if isinstance(error, FetchError) and error.status == 404 else ""
+        self.troubles.append(f"{error}{hint}")
         if len(self.troubles) > MOST_FAILED:
             self._close()
             raise Incomplete(f"{self.troubles[0]}; and {MOST_FAILED} more lists, so that the others are left for the next run") from None
@@ -301,7 +305,6 @@ class Chain:
         if resumed and page.told == "end":
             self.watcher.goes_on(self.step.collection, f"begins anew, for the page to go on with is refused (status {page.status})")
             return None
-        page = self._without_excuse(place, page)
         listing = self._listing(place, page)
         outcome: PageStep | End | None
         try:
@@ -347,7 +350,9 @@ class Chain:
         try:
             request = self.route.for_parent(place.parent or {})
         except ValueError as error:
-            raise Incomplete(f"{self.step.collection}: what a request takes from a parent {error}; take another property") from None
+            of = self.collection.parent.collection if self.collection.parent else "parent"
+            what = f"one of the {of} {error}, which a request takes from it; take another property"
+            raise Incomplete(f"{self.step.collection}: {what}") from None
         cursor = self.cursor
         if self.step.purpose == "changed" and cursor and cursor.param:
             if place.since is not None:
@@ -371,35 +376,33 @@ class Chain:
         return partial(self.fetcher.send, request, self.collection.errors, self.collection.cost, conditions)
 
     def _listing(self, place: Place, page: Page) -> Listing:
+        """The page as a list; one without it where a rule takes the answer. Raises PageError where there is none, and no rule."""
+        earlier = self.unchanged.pop(page.request, None)
+        request = self.fetcher.settings.unmasked(page.request)
+        none = Listing(request, [], None, headers=page.headers, null="a rule of the spec takes the answer")
+        if page.told and (page.told == "skip" or page.status >= 300):
+            return none
         try:
-            earlier = self.unchanged.pop(page.request, None)
-            if page.told:
-                return Listing(self.fetcher.settings.unmasked(page.request), [], None, headers=page.headers)
             if page.status == 304 and earlier is not None:
                 headers = {**earlier.headers, **page.headers}
-                request = self.fetcher.settings.unmasked(page.request)
                 return self.reader.again(earlier.records, earlier.envelope, headers, request, place.parent)
-            return self.reader.listing(page, self.fetcher.settings.unmasked(page.request), place.parent)
+            listing = self.reader.listing(page, request, place.parent)
         except PageError as error:
+            if page.told:
+                return none
             raise PageError(f"{self._where(place, page)}: {error}") from None
-
-    def _without_excuse(self, place: Place, page: Page) -> Page:
-        """An answer that a rule takes as it is, and that has the list in it all the same, is a page like any other."""
-        if page.told != "ignore" or page.status >= 300:
-            return page
-        try:
-            plain = replace(page, told=None)
-            return page if self._listing(place, plain).null else plain
-        except PageError:
-            return page
+        is_answer = not page.told or (not listing.null and (page.told == "ignore" or listing.records))
+        return listing if is_answer else none
 
     def _after(self, place: Place, page: Page, listing: Listing) -> PageStep | End:
         """What follows a page. Raises PageError or Incomplete."""
         try:
-            if page.told:
+            if page.told and listing.null:
                 return self._told(place, page)
             total = self.route.paginate.total_of(listing)
             outcome = self.route.paginate.after(place.walk, listing)
+            if page.told == "end" and not isinstance(outcome, End):
+                outcome = self.route.paginate.refused(outcome[0])
             if not isinstance(outcome, End):
                 origin(outcome[1].url)  # raises ValueError where it is no URL
         except Incomplete as error:
@@ -658,7 +661,7 @@ class _Buffer:
             self.slices.append(Slice(place.slice, place.reading, len(listing.records), place.parent))
         around = fetcher.settings.hidden(listing.envelope)
         headers = {name: fetcher.settings.hide(value) for name, value in listing.headers.items()}
-        as_sent = page.told is None and headers == listing.headers and around == listing.envelope
+        as_sent = page.told in (None, "ignore") and listing.null is None and headers == listing.headers and around == listing.envelope
         self.pages.append(StoredPage(page.request.as_json(), page.status, headers, len(listing.records), around, as_sent))
 
     def is_full(self, now: float) -> bool:

@@ -47,10 +47,12 @@ class Request:
     def moved(self, link: str) -> Request:
         """The request that a link of this one's answer asks for: the link's own query, nothing of ours (RFC 3986, 5.2).
 
+        A user's name and password in it are left out: no answer gives credentials.
+
         Raises ValueError for what is no URL, or not in UTF-8.
         """
         parts = urlsplit(urljoin(self.full_url, link))
-        bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+        bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return replace(self, url=bare, params=tuple(parse_qsl(parts.query, keep_blank_values=True, errors="strict")))
 
     def with_body(self, body: str) -> Request:

@@ -47,6 +47,8 @@ _HINTS = {
 _IN_TROUBLE = "; the API is in trouble: what was received is kept, and a later run goes on"
 """Of 500 and above."""
 
+_NO_REDIRECT = "redirects to what is no URL; correct the path, or the base URL"
+
 _SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What httpx takes from the environment."""
 
@@ -154,6 +156,8 @@ class Fetcher:
                 body = self._body(response, headers, started)
             finally:
                 response.close()
+        except httpx.InvalidURL:  # httpx looks where a redirect leads
+            raise FetchError(self._sentence(request, _NO_REDIRECT)) from None
         except httpx.LocalProtocolError:
             what = "cannot be asked for: a header or a credential holds what HTTP cannot carry (a line break?); correct it"
             raise FetchError(self._sentence(request, what)) from None
@@ -162,6 +166,8 @@ class Fetcher:
         except BrokeOff:
             raise _NoAnswer("the answer broke off") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
+            if isinstance(error.__context__, httpx.InvalidURL):
+                raise FetchError(self._sentence(request, _NO_REDIRECT)) from None
             raise _NoAnswer(_cause(error)) from None
         return _Answer(response.status_code, headers, body, response.has_redirect_location, self.clock.monotonic() - started)
 
@@ -219,7 +225,7 @@ class Fetcher:
         try:
             moved = self.settings.masked(self.settings.unmasked(request).moved(answer.headers["location"]))
         except ValueError:
-            raise FetchError(self._sentence(request, "redirects to what is no URL")) from None
+            raise FetchError(self._sentence(request, _NO_REDIRECT)) from None
         if answer.status == 303:  # RFC 9110, 15.4.4; with the others, a search must stay one
             moved = moved.without_body()
         tries.passed.append(request)

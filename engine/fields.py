@@ -23,6 +23,13 @@ class Doc:
     limits: Mapping[str, Any] | None = None
 
 
+MOST = 10**15
+"""The largest number that is believed of what an API says to count: more is as good as no end."""
+
+HEADER = {"pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}
+"""What the name of a header looks like (RFC 9110, 5.1)."""
+
+
 class Scalar:
     """A value that a spec writes as text. `parse` raises ValueError with 'what; what instead'."""
 
@@ -57,6 +64,8 @@ class Duration(Scalar):
 
     @classmethod
     def parse(cls, text: Any) -> Duration:
+        if not re.fullmatch(cls.schema["pattern"], text):
+            raise ValueError("is no length of time; write one like 30s, 5m or 1h30m")
         parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text)
         seconds = sum(float(number) * cls._units[unit] for number, unit in parts)
         if seconds > cls.longest:

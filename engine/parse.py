@@ -214,7 +214,7 @@ def _told(error: ValidationError, data: Any) -> Iterator[tuple[At, str]]:
         case "type":
             wanted = " or ".join([rule] if isinstance(rule, str) else rule)
             yield at, f"{shown} is not of type {wanted}; write {_a(wanted)}"
-        case "pattern" if str(rule).startswith(("^(string|integer|", "^[A-Za-z][A-Za-z0-9_]*$", "^[1-9][0-9]{0,8}(B|")):
+        case "pattern" if str(rule).startswith(("^(string|integer|", "^[A-Za-z][A-Za-z0-9_]*$", "^[1-9][0-9]{0,8}(B|", "^([0-9]+(")):
             return  # the type's own reading says it better
         case "pattern":
             yield at, f"{shown} does not have the form {rule}; correct it"

@@ -1,7 +1,8 @@
 """Whose turn it is to send a request: all budgets of an account, and the queue of those who wait for them. Pure.
 
-Who has to wait takes a place in the queue, so that nobody is starved by one who asks more often. A place belongs to its holder
-until shortly after the time when he said that he would come back: who does not come (his process was killed) is left behind.
+Who has to wait takes a place in the queue, so that nobody is starved by one who asks more often; only who does not make him wait
+longer may pass. A place belongs to its holder until shortly after the time when he said that he would come back: who does not come
+(his process was killed) is left behind.
 """
 
 from __future__ import annotations
@@ -9,13 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .budget import Allowance, Budget
 from .quota import Quota, told_by
 
+LOOK = 5.0
+"""Seconds after which who waits long looks again, to show that he is still there."""
+
 GRACE = 1.0
 """Seconds that a place in the queue outlives its time."""
+
+_INSTANT = 1e-3
+"""Seconds that are no wait."""
 
 LONGEST_HOLD = 3600.0
 """Seconds for which an API's usual headers are believed to leave nothing; then it is asked again."""
@@ -30,6 +37,19 @@ class Hold:
     resets: float
 
 
+class Place(NamedTuple):
+    """A place in the queue, as it is stored."""
+
+    who: str
+    due: float
+    """When his request may be sent, as far as he knows."""
+    back: float
+    """When he comes back to look: at the latest then he is there, or gone for good."""
+    cost: int
+    budgets: tuple[str, ...]
+    """What he waits for, by the budgets' keys."""
+
+
 @dataclass(frozen=True)
 class Permits:
     """What the processes of an account know together. Times are the machine's monotonic seconds."""
@@ -37,8 +57,7 @@ class Permits:
     budgets: Sequence[Budget]
     allowances: tuple[Allowance, ...]
     hold: Hold | None = None
-    queue: tuple[tuple[str, float], ...] = ()
-    """Who waits, in order, and when each of them comes back."""
+    queue: tuple[Place, ...] = ()
     others: Mapping[str, Any] = field(default_factory=dict)
     """The allowances of budgets that another spec of the account declares, as they are stored."""
 
@@ -58,7 +77,10 @@ class Permits:
                 budgets,
                 tuple(budget.restored(stored[budget.key], now) if budget.key in stored else budget.opened(now) for budget in budgets),
                 Hold(int(data["hold"][0]), float(data["hold"][1]), float(data["hold"][2])) if data["hold"] else None,
-                tuple((str(who), float(due)) for who, due in data["queue"]),
+                tuple(
+                    Place(str(who), float(due), float(back), int(cost), tuple(map(str, keys)))
+                    for who, due, back, cost, keys in data["queue"]
+                ),
                 {key: other for key, other in stored.items() if key not in own and other[2] > now},
             )
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
@@ -79,20 +101,31 @@ class Permits:
                 why += f" for {self.hold.resets - now:,.0f} s; it is asked again before"
         return wait, why
 
-    def is_next(self, who: str, now: float) -> bool:
-        """Whether nobody who still waits came before."""
-        waiting = [other for other, due in self.queue if due + GRACE >= now]
-        return not waiting or waiting[0] == who
+    def is_next(self, who: str, now: float, cost: int = 1) -> bool:
+        """Whether nobody who still waits came before, but for those whom one more request of this cost does not make wait longer."""
+        for place in self.queue:
+            if place.who == who:
+                return True
+            if place.back + GRACE >= now and self._makes_wait(place, cost, now):
+                return False
+        return True
 
-    def queued(self, who: str, due: float, now: float) -> Permits:
-        """With a place for one who comes back when it is `due`; at the end of the queue, if he has none."""
-        living = [(other, time) for other, time in self.queue if time + GRACE >= now]
-        kept = tuple((other, due if other == who else time) for other, time in living)
-        return replace(self, queue=kept if any(other == who for other, _ in kept) else (*kept, (who, due)))
+    def _makes_wait(self, place: Place, cost: int, now: float) -> bool:
+        """Whether a request of this cost, sent now, would make one in the queue wait longer than he has to anyway."""
+        shared = [pair for pair in zip(self.budgets, self.allowances, strict=True) if pair[0].key in place.budgets]
+        waits = [budget.wait(budget.spent(left, now, cost), now, place.cost) for budget, left in shared]
+        return place.due <= now or any(now + wait > place.due + _INSTANT for wait in waits)
+
+    def queued(self, who: str, due: float, now: float, cost: int = 1) -> Permits:
+        """With a place for one whose request is `due` and who comes back by then; at the end of the queue, if he has none."""
+        own = Place(who, due, min(due, now + LOOK), cost, tuple(budget.key for budget in self.budgets))
+        living = [place for place in self.queue if place.back + GRACE >= now]
+        kept = tuple(own if place.who == who else place for place in living)
+        return replace(self, queue=kept if own in kept else (*kept, own))
 
     def left_by(self, who: str) -> Permits:
         """Without his place."""
-        return replace(self, queue=tuple(one for one in self.queue if one[0] != who)) if self.queue else self
+        return replace(self, queue=tuple(place for place in self.queue if place.who != who)) if self.queue else self
 
     def spent(self, cost: int, now: float) -> Permits:
         """After one request is sent now."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from .fields import Duration
+from .fields import MOST, Duration
 
 _FAMILIES = ("ratelimit", "x-ratelimit", "x-rate-limit")
 _ITEM = re.compile(r'\s*(?P<name>"[^"]*"|[^;,="\s]+)(?P<words>(?:\s*;\s*[a-z*][\w.*-]*=(?:"[^"]*"|[^;,"\s]+))*)\s*(?:,|$)')
@@ -36,7 +36,7 @@ def told_by(headers: Mapping[str, str], epoch: float) -> Quota | None:
     for family in _FAMILIES:
         left, reset = (_first(headers.get(f"{family}-{word}", "")) for word in ("remaining", "reset"))
         if left is not None or reset is not None:
-            quotas.append(Quota(None if left is None else int(left), _from_now(reset, epoch)))
+            quotas.append(Quota(None if left is None else min(int(left), MOST), _from_now(reset, epoch)))
     tightest = min(quotas, key=_tightness, default=None)
     return replace(tightest, reset=None) if tightest and (tightest.reset or 0) > Duration.longest else tightest
 
@@ -67,7 +67,7 @@ def _items(text: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _number(words: Mapping[str, str], word: str, default: int | None = None) -> int | None:
-    return int(words[word][:18]) if word in words else default
+    return min(int(words[word][:18]), MOST) if word in words else default
 
 
 def _first(text: str) -> float | None:

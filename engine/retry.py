@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Annotated, Literal
 
 from . import times
-from .fields import Doc, Duration
+from .fields import HEADER, Doc, Duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Retry:
     ] = "exponential"
     first_wait: Annotated[Duration, Doc("the wait before the second try")] = Duration(0.5)
     longest_wait: Annotated[Duration, Doc("the longest wait between two tries, unless the API asks for more")] = Duration(60)
-    wait_header: Annotated[str | None, Doc("a header, besides Retry-After, in which the API asks to wait")] = None
+    wait_header: Annotated[str | None, Doc("a header, besides Retry-After, in which the API asks to wait", HEADER)] = None
     wait_format: Annotated[
         Literal["seconds", "epoch", "epoch_ms", "date"],
         Doc("how it says until when: in so many seconds, at a time (epoch seconds or milliseconds), or at a date as HTTP writes them"),
@@ -36,6 +36,12 @@ class Retry:
         Duration, Doc("how long one request may wait in all, waits for a budget not counted; who asks for more is taken for a failure")
     ] = Duration(3600)
     timeout: Annotated[Duration, Doc("how long an answer may take, to its last byte")] = Duration(90)
+
+    def mistakes(self) -> list[str]:
+        """What no schema can see, for the one who writes the spec."""
+        unfit = [status for status in self.statuses if status != 202 and not 400 <= status <= 599]
+        found = [f"{status} is no status that may pass; write some of 202 and 400 to 599" for status in unfit]
+        return found if self.timeout.seconds else [*found, "lets no answer take any time; write one like `timeout: 90s`"]
 
     def wait(self, attempt: int, dice: float) -> float:
         """Seconds before the try after failed attempt number `attempt` (from 1); `dice` is a random number in [0, 1)."""

@@ -35,13 +35,16 @@ class Rule:
     text: Annotated[str | None, Doc("the answer holds this text, letter for letter")] = None
     then: Annotated[
         Literal["retry", "ignore", "fail", "skip", "end"],
-        Doc("try again, take it as it is, fail at once, leave this part of the collection out, or end the list here"),
+        Doc(
+            "try again, take it as it is, fail at once, leave this part of the collection out, or end the list here; records that come "
+            "with what is taken as it is, or with the end, count"
+        ),
     ]
     message: Annotated[str | None, Doc("what people are told of it")] = None
 
     def mistakes(self) -> list[str]:
         """What no schema can see, for the one who writes the spec."""
-        found = []
+        found = [f"no answer has the status {status}; write some of 200 to 599" for status in self.status if not 200 <= status <= 599]
         if not self.status and self.body is None and not self.text:
             found.append("says nothing of the answers it is for; give at least one of `status`, `body` and `text`")
         if self.body is None and (self.equals or self.matches):

@@ -25,11 +25,14 @@ from .template import Body, MissingSetting, Template
 
 HIDDEN = "***"
 
-_PLACEHOLDER = re.compile(r"\{\{ settings\.(\w+)(?: \| (quoted|in_path|in_query))? \}\}|\{\{\{\{")
+_PLACEHOLDER = re.compile(r"\{\{ settings\.(\w+)(?: \| (quoted|in_path|in_query|twice))? \}\}|\{\{\{\{")
 """A secret's name, and how it is spelled, in what is stored; braces that were there before are doubled."""
 
-_SPELL: Mapping[str, Callable[[str], str]] = {"": str, "quoted": partial(quote, safe=""), "in_path": quote, "in_query": quote_plus}
-"""How a URL may spell a secret: as it is, or quoted in one of these ways."""
+_SPELL: Mapping[str, Callable[[str], str]] = {
+    "": str, "quoted": partial(quote, safe=""), "in_path": quote, "in_query": quote_plus,
+    "twice": lambda secret: quote(quote(secret, safe=""), safe=""),
+}  # fmt: skip
+"""How a URL may spell a secret: as it is, or quoted in one of these ways; twice where one URL is a parameter of another."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Settings:
             secret = self.values.get(name, "")
             for spelling, spell in _SPELL.items():
                 if len(secret) >= 6:
-                    either_case = re.sub("%([0-9A-F]{2})", lambda code: f"%(?i:{code.group(1)})", re.escape(spell(secret)))
+                    either_case = re.sub("%((?:25)?[0-9A-F]{2})", lambda code: f"%(?i:{code.group(1)})", re.escape(spell(secret)))
                     patterns.setdefault(either_case, f"{name}__{spelling}")
         longest_first = sorted(patterns, key=len, reverse=True)
         return re.compile("|".join(f"(?P<{patterns[one]}>{one})" for one in longest_first)) if patterns else None

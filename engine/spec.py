@@ -83,7 +83,7 @@ class Api:
         int | None,
         Doc(
             "how many requests may be under way at once, of all runs of this machine with the same account (default: one in each run)",
-            {"minimum": 1},
+            {"minimum": 1, "maximum": 256},
         ),
     ] = None
     retry: Annotated[Retry, Doc("when a request that failed is sent again")] = field(default_factory=Retry)
@@ -240,10 +240,12 @@ class Spec:
         typed = {word: _typed(self.settings[word], text) for word, text in settings.items()}
 
         def for_parent(values: Mapping[str, Any]) -> Request:
-            if any(values[word] is None for word in used):
-                raise ValueError("has no value")
+            if empty := [word for word in sorted(used) if values[word] is None]:
+                raise ValueError(f"has no {empty[0]}")
             texts = {word: as_text(values[word]) for word in used}
-            in_path = path.render(settings, {word: _segment(texts[word]) for word in path.parents})
+            if unfit := [word for word in sorted(path.parents) if texts[word] in _NO_SEGMENTS]:
+                raise ValueError(f"has an empty {unfit[0]}, or one of dots, which no path can carry")
+            in_path = path.render(settings, {word: quote(texts[word], safe="") for word in path.parents})
             request = Request.to(f"{base}/{in_path.lstrip('/')}", {key: value.render(settings, texts) for key, value in params.items()})
             return request.with_body(body.render(typed, values)) if body else request
 
@@ -299,12 +301,8 @@ def _typed(setting: Setting, text: str) -> str | int | bool:
     return text
 
 
-def _segment(value: str) -> str:
-    """A value as one segment of a path, whatever it holds (RFC 3986, 3.3). Raises ValueError for what no segment can be."""
-    if value in ("", ".", ".."):
-        raise ValueError("is empty, or made of dots, which no path can carry")
-    return quote(value, safe="")
-
+_NO_SEGMENTS = ("", ".", "..")
+"""What is no segment of a path, however it is quoted (RFC 3986, 3.3)."""
 
 KEY, CURSOR = " key", " cursor"
 """What stands beside the properties in `property_fingerprints`; no property's name starts with a blank."""

@@ -161,7 +161,7 @@ def test_a_wait_that_is_interrupted_leaves_no_place_in_the_queue(state: Path) ->
 def test_one_who_came_before_goes_first_and_the_wait_for_him_is_told_once(state: Path) -> None:
     clock = Still()
     one = account(clock, "zoo", None, MINUTE)
-    (state / "zoo.json").write_text(Permits.opened((MINUTE,), 1000.0).queued("dead", 1000.5, 1000.0).text(1000.0) + "\n")
+    (state / "zoo.json").write_text(Permits.opened((MINUTE,), 1000.0).queued("dead", 1000.5, 1000.0, 2).text(1000.0) + "\n")
     take(one)
     assert (1001.5 <= clock.now < 1001.52, clock.said[0][1]) == (True, "others of this account came before")
     assert len(clock.said) <= 2

@@ -136,9 +136,7 @@ def test_a_value_that_no_path_can_carry_is_told_and_the_others_are_read(shop: Sh
     shop.orders = {name: {7: "pen"}, "z": {1: "ink"}}
     summary = shop.run()
     assert summary.status == "incomplete"
-    assert "what a request takes from a parent is empty, or made of dots, which no path can carry; take another property" in error_of(
-        summary
-    )
+    assert "one of the orders has an empty id, or one of dots, which no path can carry, which a request takes from it" in error_of(summary)
     assert shop.table() == [("z", 1, "ink")]
 
 

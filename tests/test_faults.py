@@ -720,7 +720,11 @@ def test_a_parents_id_that_no_path_can_carry_is_told_and_the_others_are_read(tmp
         assert found.run().code == 1
         told = found.ledger()["things"]
         assert told["status"] == "incomplete"
-        check_told("things: … made of dots, which no path can carry; take another property", "things", told["error"])
+        check_told(
+            "things: … or one of dots, which no path can carry, which a request takes from it; take another property",
+            "things",
+            told["error"],
+        )
         assert {name for name, _, _ in children(found)} == {"a"}
 
 

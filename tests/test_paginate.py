@@ -448,7 +448,7 @@ def test_an_api_that_gives_one_record_at_a_time_but_tells_how_many_there_are_is_
             BY_ID,
             {"last": "7"},
             listing(rows(1, 7, 8)),
-            "records from before the bound came back; the API seems to ignore 'since_id'",
+            "records from before the bound came back; the API seems to ignore 'since_id', or to read it in another `format`",
             id="ignored-bound",
         ),
         pytest.param(

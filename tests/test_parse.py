@@ -267,8 +267,33 @@ def test_a_good_spec_is_read_with_the_place_of_each_part() -> None:
         ),
         pytest.param(
             under_api("retry: {timeout: 5 minutes}"),
-            's.yaml:6:11 api.retry.timeout: "5 minutes" does not have the form ^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$; correct it',
+            "s.yaml:6:11 api.retry.timeout: is no length of time; write one like 30s, 5m or 1h30m",
             id="no-duration",
+        ),
+        pytest.param(
+            under_api("retry: {timeout: 0s}"),
+            "s.yaml:6:3 api.retry: lets no answer take any time; write one like `timeout: 90s`",
+            id="no-time",
+        ),
+        pytest.param(
+            under_api("retry: {statuses: [503, 200]}"),
+            "s.yaml:6:3 api.retry: 200 is no status that may pass; write some of 202 and 400 to 599",
+            id="retry-of-a-success",
+        ),
+        pytest.param(
+            under_api("retry: {wait_header: 'a b'}"),
+            """s.yaml:6:11 api.retry.wait_header: "a b" does not have the form ^[!#$%&'*+.^_`|~0-9A-Za-z-]+$; correct it""",
+            id="no-header",
+        ),
+        pytest.param(
+            under_api("budgets: {requests: 1, per: 0s}"),
+            "s.yaml:6:3 api.budgets: allows requests in no time at all; write one like `per: 1m`",
+            id="budget-for-no-time",
+        ),
+        pytest.param(
+            under_api("errors: {status: 4040, then: end}"),
+            "s.yaml:6:3 api.errors: no answer has the status 4040; write some of 200 to 599",
+            id="no-status",
         ),
         pytest.param(
             under_api("auth: {kind: choice, among: [{kind: none}]}"),

@@ -28,17 +28,39 @@ def test_all_budgets_hold_at_once() -> None:
 
 
 def test_who_waits_longest_is_next_whoever_asks_more_often() -> None:
-    permits = OPEN.queued("modest", 5.0, 0.0).queued("greedy", 5.0, 0.0).queued("modest", 6.0, 1.0)
+    permits = OPEN.queued("modest", 5.0, 0.0).queued("greedy", 5.0, 0.0).queued("modest", 5.0, 1.0)
     assert [stored(permits, 5.0).is_next(who, 5.0) for who in ("modest", "greedy", "new")] == [True, False, False]
     permits = permits.left_by("modest")
     assert [permits.is_next(who, 5.0) for who in ("modest", "greedy", "new")] == [False, True, False]
     assert OPEN.is_next("anyone", 0.0)
 
 
+@pytest.mark.parametrize(
+    ("mine", "cost", "may_pass"),
+    [
+        pytest.param((Budget(requests=9, per=Duration(1)),), 1, True, id="who-spends-of-another-budget"),
+        pytest.param((Budget(requests=9, per=Duration(60)),), 1, False, id="who-spends-what-he-waits-for"),
+        pytest.param((Budget(requests=9, per=Duration(60)), Budget(requests=9, per=Duration(1))), 1, False, id="who-spends-of-both"),
+    ],
+)
+def test_only_who_makes_nobody_wait_longer_may_pass(mine: tuple[Budget, ...], cost: int, may_pass: bool) -> None:
+    hour = (Budget(requests=9, per=Duration(60)),)
+    others = Permits.opened(hour, 0.0).spent(1, 0.0)
+    others = others.queued("large", others.wait(9, 1.0)[0] + 1.0, 1.0, 9)
+    me = Permits.parse(others.text(1.0), mine, 1.0)
+    assert (me.wait(cost, 1.0)[0], me.is_next("small", 1.0, cost)) == (0.0, may_pass)
+
+
 def test_who_does_not_come_back_is_left_behind_a_second_after_his_time() -> None:
-    permits = OPEN.queued("dead", 5.0, 0.0).queued("living", 9.0, 0.0)
+    permits = OPEN.queued("dead", 5.0, 0.0).queued("living", 5.0, 0.0)
     assert [permits.is_next("living", now) for now in (5.0, 6.0, 6.1)] == [False, False, True]
-    assert permits.queued("late", 9.0, 6.1).queue == (("living", 9.0), ("late", 9.0))
+    assert [place.who for place in permits.queued("living", 9.0, 4.0).queued("late", 9.0, 6.1).queue] == ["living", "late"]
+
+
+def test_who_waits_for_an_hour_and_is_killed_is_left_behind_soon() -> None:
+    hour = (Budget(requests=9, per=Duration(3600)),)
+    permits = Permits.opened(hour, 0.0).spent(1, 0.0).queued("dead", 3600.0, 1.0, 9)
+    assert [permits.is_next("small", now) for now in (6.9, 7.1)] == [False, True]
 
 
 def test_usual_headers_hold_requests_back_only_when_nothing_is_left() -> None:

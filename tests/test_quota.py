@@ -26,6 +26,7 @@ NOW = 1_600_000_000.0
         pytest.param({"x-ratelimit-remaining": "3", "x-ratelimit-reset": "12.5"}, Quota(3, 12.5), id="seconds"),
         pytest.param({"x-ratelimit-remaining": "3", "x-ratelimit-reset": "1600000030"}, Quota(3, 30), id="epoch"),
         pytest.param({"x-rate-limit-remaining": "3", "x-rate-limit-reset": "1600000030500"}, Quota(3, 30.5), id="epoch-milliseconds"),
+        pytest.param({"x-ratelimit-remaining": "9" * 25, "x-ratelimit-reset": "9"}, Quota(10**15, 9), id="more-than-can-be"),
         pytest.param({"x-ratelimit-remaining": "3", "x-ratelimit-reset": "1500000000"}, Quota(3, 0), id="past"),
         pytest.param({"x-ratelimit-reset": "9"}, Quota(None, 9), id="only-a-reset"),
         pytest.param({"x-ratelimit-remaining": "9"}, Quota(9, None), id="only-what-is-left"),

@@ -220,6 +220,7 @@ SETTINGS = Settings(
             id="percent-encoded-in-lower-case",
         ),
         pytest.param(quote(SECRET), id="percent-encoded-but-for-slashes"),
+        pytest.param(quote(quote(SECRET, safe=""), safe=""), id="percent-encoded-twice"),
         pytest.param(b64encode(SECRET.encode()).decode(), id="base64"),
         pytest.param(b64encode(f"ann@example.com:{SECRET}".encode()).decode(), id="basic-auth"),
         pytest.param(json.dumps(SECRET)[1:-1], id="json"),

@@ -113,4 +113,5 @@ class KeySet(Paginator):
         if self.format and isinstance(before, int) and on == self.on:
             before = times.floor(before, self.format, times.zone(self.timezone))
         if before is not None and keys and keys[0] < before:
-            raise Incomplete(f"records from before the bound came back; the API seems to ignore {param!r}")
+            what = f"records from before the bound came back; the API seems to ignore {param!r}, or to read it in another `format`"
+            raise Incomplete(what)

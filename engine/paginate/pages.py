@@ -52,15 +52,8 @@ class Number(Flagged):
         page, seen, got = state["page"], state["seen"] + len(listing.records), len(listing.records)
         total, more = self.total_of(listing), self.has_more(listing)
         last = whole(self.pages, listing, "the last page's number; correct `pages`, or leave it out") if self.pages else None
-        if more is False and total is not None and seen < total:
-            raise Incomplete(f"page {page} says that no more follow, after {seen} of {total} records")
-        if more is False:
-            return End("no_more")
-        is_last = not more and (not got or not says_more(listing))  # who says that more follow is asked once more
-        if is_last and total is not None and seen >= total:
-            return End("total_reached")
-        if is_last and last is not None and page >= last:
-            return End("last_page_reached")
+        if end := self.end_told(listing, seen, f"page {page}", may_go_on=got > 0, last_page=last is not None and page >= last):
+            return End(end)
         if not got and (total is not None or last is not None):
             promised = f"{total} records" if total is not None else f"{last} pages"
             raise Incomplete(f"page {page} is empty, but the API declares {promised} and sent {seen} records")
@@ -110,22 +103,17 @@ class Offset(Flagged):
             )
         overlaps = state.get("overlaps", 0) + (last is not None and joins)
         slips = state.get("slips", 0) + (last is not None and not joins)
-        end, seen = {"overlaps": overlaps, "slips": slips}, at - self.start + got
+        signs, seen = {"overlaps": overlaps, "slips": slips}, at - self.start + got
         total, more = self.total_of(listing), self.has_more(listing)
-        if more is False and total is not None and seen < total:
-            raise Incomplete(f"the page from {at} on says that no more follow, after {seen} of {total} records")
-        if more is False:
-            return End("no_more", **end)
         only_tail = last is not None and joins and got == 1
-        is_last = not more and (not got or only_tail or not says_more(listing))  # who says that more follow is asked once more
-        if is_last and total is not None and seen >= total:
-            return End("total_reached", **end)
+        if end := self.end_told(listing, seen, f"the page from {at} on", may_go_on=got > 0 and not only_tail):
+            return End(end, **signs)
         if (not got or only_tail) and total is not None:
             raise Incomplete(f"nothing follows from {at} on, but the API declares {total} records")
-        following = {"at": at + got, "seen": seen, "total": total, "size": max(got, state.get("size", 0)), **end}
+        following = {"at": at + got, "seen": seen, "total": total, "size": max(got, state.get("size", 0)), **signs}
         if not got or only_tail:
             if empties_end(state, listing, more, f"the page from {at} on"):
-                return End("nothing_beyond" if only_tail else "empty_page", by_emptiness=not only_tail, **end)
+                return End("nothing_beyond" if only_tail else "empty_page", by_emptiness=not only_tail, **signs)
             step = state.get("size") or 1  # what the API leaves out of its pages still counts for their places
             skipped = {**state, **following, "at": at + step, "empty": state.get("empty", 0) + 1}
             skipped.pop("tail", None)

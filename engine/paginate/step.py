@@ -100,10 +100,27 @@ class Flagged(Paginator):
         return flag in (True, "true")
 
 
+    def end_told(self, listing: Listing, seen: int, where: str, may_go_on: bool, last_page: bool = False) -> Reason | None:
+        """Which end the answer tells, by its flag, its total or its last page, once `seen` records have come.
+
+        Who says that more follow is asked once more, where that may go on. Raises Incomplete where flag and total disagree.
+        """
+        total, more = self.total_of(listing), self.has_more(listing)
+        if more is False:
+            if total is not None and seen < total:
+                raise Incomplete(f"{where} says that no more follow, after {seen} of {total} records")
+            return "no_more"
+        if more or (may_go_on and says_more(listing)):
+            return None
+        if total is not None and seen >= total:
+            return "total_reached"
+        return "last_page_reached" if last_page else None
+
+
 def whole(path: Path, listing: Listing, what: str) -> int:
     """The whole number at a path of the envelope. Raises PageError, which says what should be there."""
     value = path.of(listing.envelope)
-    if isinstance(value, bool) or not re.fullmatch("[0-9]+", str(value)):
+    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,15}", str(value)):
         raise PageError(f"has no whole number at {path}, {what}")
     return int(value)
 
