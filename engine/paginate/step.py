@@ -99,7 +99,6 @@ class Flagged(Paginator):
             raise PageError(f"has something at {self.more} that is neither true nor false; correct `more`")
         return flag in (True, "true")
 
-
     def end_told(self, listing: Listing, seen: int, where: str, may_go_on: bool, last_page: bool = False) -> Reason | None:
         """Which end the answer tells, by its flag, its total or its last page, once `seen` records have come.
 
