@@ -31,7 +31,10 @@ app = typer.Typer(
 
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="The spec's YAML file.")]
 Hub = Annotated[str, typer.Option("--hub", metavar="DIR", help="The folder of the hub.")]
-To = Annotated[str | None, typer.Option("--to", metavar="URL", help="The warehouse, duckdb:PATH.  [default: duckdb:<name>.duckdb]")]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="URL", help="The warehouse, duckdb:PATH or postgresql://HOST/DB.  [default: duckdb:<name>.duckdb]"),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Give a setting; may be repeated.")]
 Select = Annotated[str | None, typer.Option("--select", metavar="A,B", help="Only these collections.")]
 Schema = Annotated[str | None, typer.Option("--schema", metavar="NAME", help="The warehouse's schema.  [default: <name>]")]

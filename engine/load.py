@@ -37,7 +37,7 @@ class Loader:
         Raises HubError or WarehouseError; what was committed before stays.
         """
         collection = self.source.spec.collections[name]
-        table = _table(self.schema, name, collection)
+        table = table_of(self.schema, name, collection)
         prints = property_fingerprints(collection)
         while True:
             seen = self.warehouse.seen(self.hub_id, table)
@@ -119,7 +119,8 @@ class Loader:
             return self.warehouse.commit(batch), note
 
 
-def _table(schema: str, name: str, collection: Collection) -> Table:
+def table_of(schema: str, name: str, collection: Collection) -> Table:
+    """A collection's table, as its spec declares it."""
     columns = [Column(word, prop.column_type.duckdb, prop.description) for word, prop in collection.properties.items()]
     cursor = collection.cursor.property if collection.cursor else None
     return Table(schema, name, collection.description, columns, collection.key, cursor)

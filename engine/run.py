@@ -25,7 +25,7 @@ from .exchange import origin
 from .fetch import Fetcher
 from .hub import Hub, Identity
 from .kinds import did_you_mean
-from .load import Loader
+from .load import Loader, table_of
 from .outcome import Observer, Outcome, PullBook, Summary
 from .parse import Source
 from .plan import Run
@@ -104,7 +104,7 @@ def run(
         if "load" in halves:
             target = warehouse(job.to, job.schema)
             stack.callback(target.close)
-            target.check()
+            target.check([table_of(job.schema, name, source.spec.collections[name]) for name in job.collections])
         if "pull" in halves:
             base = needed(source.spec, settings, job.collections)
             fetcher = stack.enter_context(Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting))

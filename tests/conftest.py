@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import Server, programs, serving
+
 
 @pytest.fixture(autouse=True, scope="session")
 def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -23,3 +25,13 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     for name in ("SYNCER_STATE", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server for all tests of a process; where the machine has none, they are left out."""
+    place = programs()
+    if place is None:
+        pytest.skip("needs PostgreSQL's programs (initdb, pg_ctl)")
+    with serving(place) as server:
+        yield server

@@ -15,17 +15,18 @@ LAYERS = [
     "errors", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "paginate.step", "paginate.pages",
     "paginate.links", "paginate.key_set", "paginate", "auth", "window", "quota", "budget", "permits", "retry", "rules", "limits", "spec",
     "schema", "reference", "parse", "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account",
-    "side_by_side", "fetch", "hub.folder", "hub", "earlier", "read", "stage", "destinations", "destinations.duckdb", "outcome", "chain",
+    "side_by_side", "fetch", "hub.folder", "hub", "earlier", "read", "stage", "destinations", "destinations.upsert", "destinations.sql",
+    "destinations.duckdb", "destinations.postgresql", "outcome", "chain",
     "pull", "load", "run", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "side_by_side", "fetch", "hub", "hub.folder", "earlier", "stage",
-    "destinations.duckdb", "chain", "pull", "load", "run", "show",
+    "destinations.upsert", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "chain", "pull", "load", "run", "show",
 }  # fmt: skip
 
-SEAMS = {"destinations": {"destinations.duckdb"}}
+SEAMS = {"destinations": {"destinations.duckdb", "destinations.postgresql"}}
 """A family's front door opens its own rooms, on use."""
 
 OUTSIDE = {
@@ -38,7 +39,8 @@ ONLY_IMPORTERS = {
     "httpx": {"fetch"},
     "yaml": {"parse"},
     "jsonschema": {"parse"},
-    "duckdb": {"stage", "destinations.duckdb"},
+    "duckdb": {"stage", "destinations.duckdb", "destinations.postgresql"},
+    "psycopg": {"destinations.postgresql"},
     "oauthlib": {"auth"},
     "zstandard": {"hub.segment"},
     "rich": {"show"},

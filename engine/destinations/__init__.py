@@ -116,8 +116,11 @@ class InDoubt(Exception):
 class Warehouse(Protocol):
     """One schema of one warehouse. One loader at a time; its methods belong to one thread."""
 
-    def check(self) -> None:
-        """Open it and write nothing. Raises WarehouseError where it cannot be opened or written."""
+    def check(self, tables: Sequence[Table] = ()) -> None:
+        """Open it and write nothing.
+
+        Raises WarehouseError where it cannot be opened or written, and UsageError where it cannot have such tables.
+        """
 
     def identity(self, hub: str) -> str:
         """The schema's own random id, made at the first call; it stays with the data when they are moved."""
@@ -148,10 +151,18 @@ def warehouse(url: str, schema: str) -> Warehouse:
         raise UsageError(f"--schema {schema}: cannot name a schema; use letters, digits and underscores, a letter first")
     if rest.startswith(":memory:"):
         raise UsageError(f"--to {url}: would be gone with this process; name a file")
-    if kind == "duckdb" and colon and rest:
-        from .duckdb import DuckDB
-
-        return DuckDB(rest, schema)
     if not colon or not rest:
-        raise UsageError(f"--to {url}: names no warehouse; write duckdb:PATH")
-    raise UsageError(f"--to {url}: there is no warehouse kind {kind!r}; {did_you_mean(kind, ['duckdb'])}")
+        raise UsageError(f"--to {url}: names no warehouse; write duckdb:PATH or postgresql://HOST/DATABASE")
+    match kind:
+        case "duckdb":
+            from .duckdb import DuckDB
+
+            return DuckDB(rest, schema)
+        case "postgresql" | "postgres":
+            try:
+                from .postgresql import PostgreSQL
+            except ImportError:
+                what = "the package psycopg is not installed; get it with `pip install 'rest-syncer[postgresql]'`"
+                raise UsageError(f"--to postgresql: {what}") from None
+            return PostgreSQL(url, schema)
+    raise UsageError(f"--to {kind}: there is no such kind of warehouse; {did_you_mean(kind, ['duckdb', 'postgresql'])}")

@@ -1,0 +1,298 @@
+"""A PostgreSQL database as a warehouse. I/O.
+
+A batch comes by COPY into a temporary table; one transaction takes it from there into a table with a primary key, so that users'
+foreign keys and views stand on firm ground. Changed rows are updated in their place. Loaders of a schema wait for each other by an
+advisory lock, which dies with its connection. `json` columns are `json` and not `jsonb`: it keeps the bytes that the API sent.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, ClassVar
+
+import duckdb
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from ..errors import UsageError, WarehouseError
+from ..hub.segment import PLACE
+from ..project import quoted, text
+from ..stage import RejectedValue
+from . import Batch, Receipt, Table
+from .sql import ADDED, Known, SqlWarehouse
+from .upsert import TEMPORARY, Upsert
+
+MOST_COLUMNS = 1600
+LONGEST_NAME = 63
+"""Bytes: a longer one is cut off in silence (PostgreSQL, 4.1.1)."""
+LONGEST_KEY = 2000
+"""Bytes: an index entry takes a third of a page of 8 KB (PostgreSQL, 67.4.1), with what stands around it."""
+
+PAUSES = (0.5, 2.0, 10.0)
+"""Seconds before a load whose connection was lost is tried again."""
+
+_COPY_BYTES = 2**20
+_KINDS = {
+    "VARCHAR": "text", "BIGINT": "bigint", "INTEGER": "integer", "DOUBLE": "double precision", "BOOLEAN": "boolean",
+    "TIMESTAMPTZ": "timestamp with time zone", "DATE": "date", "JSON": "json",
+}  # fmt: skip
+_ORDER = {
+    "_segment": "text", "_syncer_epoch": "integer", "_syncer_run": "integer", "_syncer_ordinal": "integer",
+    "_syncer_number": "integer", "_syncer_line": "bigint", "_syncer_counted": "boolean",
+}  # fmt: skip
+"""What stands in a batch's files beside the declared columns."""
+
+
+class _Update(Upsert):
+    """Changed rows are updated in their place: what refers to them, and columns of the user's own, stay as they are."""
+
+    def write(self, replaces: bool, verdicts: str) -> None:
+        if replaces:
+            values = [f"{quoted(name)} = b.{quoted(name)}" for name in self.columns]
+            ours = f"_synced_at = {self.sql.instant(self.batch.synced_at)}, _deleted_at = {self.gone_at}, _segment = b._segment"
+            both = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'updated'"
+            self.sql.ask(f"UPDATE {self.name} AS t SET {', '.join([*values, ours])} FROM {both} WHERE {self.same_key}")
+        new = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'inserted'"
+        self.insert(f"(SELECT b.* FROM {new})", "NULL")
+
+
+class PostgreSQL(SqlWarehouse):
+    """One schema of a PostgreSQL database, by the URL that libpq takes. A password may stand in the environment (PGPASSWORD)."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
+    temporary = "pg_temp"
+    upsert = _Update
+    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows")
+
+    def __init__(self, url: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
+        try:
+            known = conninfo_to_dict(url)
+        except psycopg.Error:
+            raise UsageError("--to: is no URL of PostgreSQL; write postgresql://USER@HOST:PORT/DATABASE") from None
+        place = f"{known.get('host', 'localhost')}/{known.get('dbname', '')}"
+        super().__init__(f"warehouse postgresql://{place}", schema)
+        self.url, self.pauses = url, pauses
+        self._con: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def check(self, tables: Sequence[Table] = ()) -> None:
+        mistakes = [mistake for table in tables for mistake in _mistakes(table)]
+        if mistakes:
+            raise UsageError("\n".join(mistakes))
+        self._connection()
+        self.close()
+
+    def close(self) -> None:
+        if self._con is not None:
+            self._con.close()
+            self._con = None
+        self._tables = None
+
+    def commit(self, batch: Batch) -> Receipt:
+        """As every warehouse; a load whose connection was lost is tried again, whole: its number tells whether it had been committed."""
+        for pause in self.pauses:
+            try:
+                return super().commit(batch)
+            except WarehouseError:
+                if self._con is None or not self._con.closed:
+                    raise
+            self.close()
+            time.sleep(pause)
+        return super().commit(batch)
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        cursor = self._connection().execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+    def changed(self, sql: str) -> int:
+        return self._connection().execute(sql.encode()).rowcount
+
+    def told(self, error: Exception) -> tuple[str, str]:
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return "permission denied", "grant CREATE on the database, or make the schema and grant USAGE and CREATE on it"
+        if isinstance(error, psycopg.errors.DependentObjectsStillExist):
+            return "a view depends on a column that has to change", "drop that, and run again"
+        if isinstance(error, psycopg.errors.DiskFull):
+            return "the disk is full", "free space, and run again"
+        if isinstance(error, psycopg.OperationalError):
+            return f"the connection was lost or refused, {type(error).__name__}", "run again when the server is there"
+        return type(error).__name__, "run again; if it stays, name another --schema, and report it"
+
+    def kind(self, type_: str) -> str:
+        if type_.endswith("[]"):
+            return self.kind(type_.removesuffix("[]")) + "[]"
+        return _KINDS.get(type_) or type_.replace("DECIMAL", "numeric").replace(" ", "")
+
+    def constraints(self, key: Sequence[str]) -> list[str]:
+        return [f"PRIMARY KEY ({', '.join(map(quoted, key))})"] if key else []
+
+    def make_schema(self) -> None:
+        self.ask(f"SELECT pg_advisory_xact_lock(hashtextextended({text('syncer ' + self.schema)}, 0))")
+        self._tables = None  # another loader may have been here before the lock was had
+        if not self.ask(f"SELECT 1 FROM pg_namespace WHERE nspname = {text(self.schema)}"):  # the right to make one may be missing
+            self.ask(f"CREATE SCHEMA {quoted(self.schema)}")
+
+    def look(self) -> dict[str, Known]:
+        tables: dict[str, Known] = {}
+        for table, comment, column, kind, words in self.ask(
+            "SELECT c.relname, obj_description(c.oid, 'pg_class'), a.attname, format_type(a.atttypid, a.atttypmod), "
+            "col_description(c.oid, a.attnum) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+            "LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+            f"WHERE n.nspname = {text(self.schema)} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY c.relname, a.attnum"
+        ):
+            known = tables.setdefault(table, Known(comment=comment))
+            if column is not None:
+                known.columns[column], known.comments[column] = kind, words
+        return tables
+
+    def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+        names = ", ".join(map(quoted, columns))
+        marks = ", ".join(f"{self.instant('%s')}" if kind == "TIMESTAMPTZ" else "%s" for kind in columns.values())
+        values = [[row.get(name) for name in columns] for row in rows]
+        with self._connection().cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {self.name(table)} ({names}) VALUES ({marks})".encode(), values)
+
+    def fitted(self, batch: Batch) -> Batch:
+        """Without NUL characters in texts, and without keys that are too long for an index."""
+        if not batch.files:
+            return batch
+        rejects: list[RejectedValue] = []
+        dropped = values = 0
+        with closing(duckdb.connect(":memory:")) as con:
+            for name, why, odd, whole in _unfit(batch.table):
+                for place, raw in con.execute(
+                    f"SELECT _segment, CAST({quoted(name)} AS VARCHAR) FROM {_parquet(batch)} WHERE {odd}"
+                ).fetchall():
+                    segment, _, line = place.partition("/")[2].rpartition("#")
+                    shown = json.dumps(raw if len(raw) <= LONGEST_KEY else raw[:LONGEST_KEY] + "…")
+                    kind = next(column.type for column in batch.table.columns if column.name == name).lower()
+                    rejects.append(RejectedValue(segment, int(line), name, kind, shown, why, whole))
+            if not rejects:
+                return batch
+            gone = {(one.segment, one.line) for one in rejects if one.whole}
+            places = ", ".join(text(f"{batch.hub}/{segment}#{line}") for segment, line in gone)
+            if gone:
+                ((dropped,),) = con.execute(
+                    f"SELECT count(*) FILTER (_syncer_counted) FROM {_parquet(batch)} WHERE _segment IN ({places})"
+                ).fetchall()
+            values = sum(1 for one in rejects if not one.whole and (one.segment, one.line) not in gone)
+        return replace(
+            batch,
+            rejects=[*batch.rejects, *rejects],
+            rejected=batch.rejected + dropped,
+            rejected_values=batch.rejected_values + values,
+        )
+
+    def put(self, batch: Batch) -> str:
+        columns = {column.name: column.type for column in batch.table.columns}
+        kinds = {name: self.kind(type_) for name, type_ in columns.items()} | _ORDER
+        listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in kinds.items())
+        self.ask(f"CREATE TEMP TABLE rows ({listed})")
+        whole = [odd for _, _, odd, is_key in _unfit(batch.table) if is_key]
+        where = f" WHERE NOT ({' OR '.join(f'coalesce({odd}, false)' for odd in whole)})" if whole else ""
+        values = ", ".join([*(_written(name, type_) for name, type_ in columns.items()), *map(quoted, _ORDER)])
+        folder = Path(batch.files[0]).parent
+        with NamedTemporaryFile(suffix=".csv", dir=folder) as file, closing(duckdb.connect(":memory:")) as con:
+            con.execute("SET TimeZone = 'UTC'")
+            con.execute("SET memory_limit = '250MB'")
+            con.execute(f"SET temp_directory = {text(str(folder))}")
+            rows = f"SELECT {values} FROM {_parquet(batch)}{where}"
+            con.execute(f"COPY ({rows}) TO {text(file.name)} (FORMAT csv, HEADER false, FORCE_QUOTE *)")
+            with self._connection().cursor().copy("COPY pg_temp.rows FROM STDIN (FORMAT csv)") as copy:
+                for piece in _pieces(Path(file.name)):
+                    copy.write(piece)
+        self.ask("ANALYZE pg_temp.rows")
+        return "pg_temp.rows"
+
+    def instant(self, micros: int | str) -> str:
+        return f"(timestamptz 'epoch' + {micros} * interval '1 microsecond')"
+
+    def place(self, column: str) -> list[str]:
+        return [f"(regexp_match({column}, {text(PLACE)}))[{group}]::bigint" for group in (1, 2, 3, 4)]
+
+    def comparable(self, value: str, type_: str) -> str:
+        if type_.startswith("JSON"):
+            return f"CAST({value} AS text{type_.removeprefix('JSON')})"
+        return f'{value} COLLATE "C"' if type_.startswith("VARCHAR") else value
+
+    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._con is None:
+            try:
+                self._con = psycopg.connect(
+                    self.url, autocommit=True, options="-c timezone=UTC -c client_min_messages=warning", application_name="syncer"
+                )
+            except psycopg.Error as error:
+                what = "correct the URL, PGPASSWORD or ~/.pgpass, or start the server"
+                raise WarehouseError(f"{self.where}: cannot be opened ({_why_not(error)}); {what}") from None
+        return self._con
+
+
+def _mistakes(table: Table) -> Iterator[str]:
+    """What of a table PostgreSQL cannot have."""
+    if len(table.columns) + len(ADDED) > MOST_COLUMNS:
+        most = f"{MOST_COLUMNS - len(ADDED):,} besides syncer's own"
+        yield f"{table.name}: has {len(table.columns):,} properties, and a table of PostgreSQL {most} at most; leave some out"
+    for name in (table.schema, table.name, *(column.name for column in table.columns)):
+        if len(name.encode()) > LONGEST_NAME:
+            yield f"{table.name}: the name {name} is longer than {LONGEST_NAME} bytes, which PostgreSQL would cut off; shorten it"
+
+
+def _unfit(table: Table) -> Iterator[tuple[str, str, str, bool]]:
+    """Of each column: why a value cannot be held, the condition for that, and whether its record goes with it."""
+    for column in table.columns:
+        is_key = column.name in table.key
+        if odd := _holds_nul(column.name, column.type):
+            yield column.name, "holds a NUL character, which no text of PostgreSQL can", odd, is_key
+        if column.type == "VARCHAR" and is_key:
+            too_long = f"strlen({quoted(column.name)}) > {LONGEST_KEY}"
+            yield column.name, f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True
+
+
+def _holds_nul(name: str, type_: str) -> str | None:
+    """The condition for it; None where no value of the type can."""
+    if type_ == "VARCHAR":
+        return f"contains({quoted(name)}, chr(0))"
+    if type_ == "VARCHAR[]":
+        return f"list_contains(list_transform({quoted(name)}, lambda one: contains(one, chr(0))), true)"
+    return None
+
+
+_ELEMENT = r"""CASE WHEN one IS NULL THEN 'NULL' ELSE '"' || replace(replace(CAST(one AS VARCHAR), '\', '\\'), '"', '\"') || '"' END"""
+"""An element as it stands in the text of an array (PostgreSQL, 8.15.6)."""
+
+
+def _written(name: str, type_: str) -> str:
+    """A value as COPY reads it; NULL for one that cannot be held."""
+    written = quoted(name)
+    if type_.endswith("[]"):
+        elements = f"list_transform({quoted(name)}, lambda one: {_ELEMENT})"
+        written = f"CASE WHEN {quoted(name)} IS NOT NULL THEN '{{' || array_to_string({elements}, ',') || '}}' END"
+    odd = _holds_nul(name, type_)
+    return f"CASE WHEN NOT coalesce({odd}, false) THEN {written} END" if odd else written
+
+
+def _parquet(batch: Batch) -> str:
+    return f"read_parquet([{', '.join(map(text, batch.files))}])"
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while piece := stream.read(_COPY_BYTES):
+            yield piece
+
+
+def _why_not(error: psycopg.Error) -> str:
+    """Why a connection failed, without what may be secret."""
+    said = str(error).lower()
+    reasons = {
+        "password": "the password is wrong, or missing", "does not exist": "there is no such database or user",
+        "refused": "nobody listens there", "no such file": "nobody listens there", "timeout": "no answer in time",
+        "could not translate": "the host's name is not known",
+        "no pg_hba": "the server does not let this user in", "ssl": "no encrypted connection could be made",
+    }  # fmt: skip
+    return next((reason for sign, reason in reasons.items() if sign in said), type(error).__name__)

@@ -1,0 +1,360 @@
+"""A warehouse that speaks SQL: what all such do alike. I/O, through the connection of a kind.
+
+A kind of warehouse says in its own way how a statement gets there, what it calls types, and the few expressions in which
+dialects differ; each is one class in one file beside this. A batch's rows are put where the warehouse can read them, and
+`upsert` does the rest there, in the transaction that the receipt is in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+from ..errors import WarehouseError
+from ..project import quoted, text
+from . import Batch, Receipt, Seen, Table
+from .upsert import TEMPORARY, Upsert
+
+BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
+ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
+"""The columns of ours in each table; types are in DuckDB's words here and below."""
+_ADDED_COMMENTS = {
+    "_synced_at": "When this row last changed here.",
+    "_deleted_at": "When the record was found to be gone from the source; null while it is there.",
+    "_segment": "Where the record's raw JSON lies: hub/collection/segment#line.",
+}
+_LATER = {"budget_left": "BIGINT", "budget_resets_at": "TIMESTAMPTZ"}
+"""Columns that a ledger of an earlier version lacks: they are added to it."""
+_LEDGER = {
+    "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
+    "ended_at": "TIMESTAMPTZ", "requests": "BIGINT", "pages": "BIGINT", "bytes": "BIGINT", "received": "BIGINT",
+    "api_total": "BIGINT", "stop": "VARCHAR", "proof": "VARCHAR", **_LATER, **dict.fromkeys(BOOK, "BIGINT"), "error": "VARCHAR",
+}  # fmt: skip
+_RECEIPTS = {
+    "hub": "VARCHAR", "warehouse": "VARCHAR", "collection": "VARCHAR", "load": "BIGINT", "committed_at": "TIMESTAMPTZ",
+    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON",
+}  # fmt: skip
+_REJECTS = {
+    "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR",
+    "whole_record": "BOOLEAN", "spec_line": "BIGINT", "segment": "VARCHAR", "load": "BIGINT", "rejected_at": "TIMESTAMPTZ",
+}  # fmt: skip
+OURS = {
+    "_syncer_runs": ("The ledger: what each run asked for, received and wrote.", _LEDGER),
+    "_syncer_receipts": ("What was loaded from which hub, committed with the rows.", _RECEIPTS),
+    "_syncer_rejects": ("Values that their declared type cannot hold; raw is the exact JSON.", _REJECTS),
+}
+
+
+@dataclass
+class Known:
+    """What is known of a table: its columns' types and comments by name (none, where there is no such table), and its own comment."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    comments: dict[str, str | None] = field(default_factory=dict)
+    comment: str | None = None
+
+
+class SqlWarehouse:
+    """One schema of a warehouse that speaks SQL."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = ()
+    """What a statement may raise."""
+    temporary: str = "temp"
+    """The schema of temporary tables."""
+    temporaries: ClassVar[tuple[str, ...]] = TEMPORARY
+    upsert: type[Upsert] = Upsert
+
+    def __init__(self, where: str, schema: str) -> None:
+        self.where, self.schema = where, schema
+        self._tables: dict[str, Known] | None = None
+
+    # What a kind says in its own way.
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows that a statement gives; it opens the connection where there is none. Raises WarehouseError where that cannot be."""
+        raise NotImplementedError
+
+    def changed(self, sql: str) -> int:
+        """How many rows a statement changes."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def told(self, error: Exception) -> tuple[str, str]:
+        """What went wrong, without anything that may be data, and what to do."""
+        raise NotImplementedError
+
+    def kind(self, type_: str) -> str:
+        """What the warehouse calls a type of DuckDB's, as `look` gives it, too."""
+        return type_
+
+    def fold(self, name: str) -> str:
+        """A column's name, so that it equals those that are the same to the warehouse."""
+        return name
+
+    def name(self, table: str) -> str:
+        return f"{quoted(self.schema)}.{quoted(table)}"
+
+    def constraints(self, key: Sequence[str]) -> list[str]:
+        """What stands behind the columns of a table with a key."""
+        return []
+
+    def make_schema(self) -> None:
+        """Where there is none."""
+        raise NotImplementedError
+
+    def look(self) -> dict[str, Known]:
+        """All tables of the schema, by their folded names."""
+        raise NotImplementedError
+
+    def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows into one of `OURS`, by name; instants are microseconds, `columns` are those that any row has."""
+        raise NotImplementedError
+
+    def fitted(self, batch: Batch) -> Batch:
+        """The batch without what the warehouse cannot hold: that is rejected."""
+        return batch
+
+    def put(self, batch: Batch) -> str:
+        """Put a batch's rows where the warehouse can read them; a table expression."""
+        raise NotImplementedError
+
+    def instant(self, micros: int) -> str:
+        raise NotImplementedError
+
+    def place(self, column: str) -> list[str]:
+        """The four numbers of a record's place (`hub.segment.PLACE`) out of a column."""
+        raise NotImplementedError
+
+    def comparable(self, value: str, type_: str) -> str:
+        """A value as one that can be compared, in the order in which DuckDB has them."""
+        return value
+
+    # What all do alike.
+
+    def identity(self, hub: str) -> str:
+        with self._transaction():
+            known = self._own_id() or secrets.token_hex(4)
+            if not self.ask(f"SELECT 1 FROM {self.name('_syncer_receipts')} WHERE hub = {text(hub)} AND load = 0"):
+                self._add("_syncer_receipts", [{"hub": hub, "warehouse": known, "collection": "", "load": 0}])
+        return known
+
+    def _own_id(self) -> str | None:
+        ((known,),) = self.ask(f"SELECT max(warehouse) FROM {self.name('_syncer_receipts')}")
+        return str(known) if known else None
+
+    def hubs(self) -> Sequence[str]:
+        if not self._is_ours("_syncer_receipts", _RECEIPTS):
+            return []
+        return [str(hub) for (hub,) in self.ask(f"SELECT DISTINCT hub FROM {self.name('_syncer_receipts')} ORDER BY 1")]
+
+    def seen(self, hub: str, table: Table) -> Seen:
+        columns = {self.fold(name): kind for name, kind in self._known(table.name).columns.items()}
+        fits = all(columns.get(self.fold(column.name)) == self.kind(column.type) for column in table.columns)
+        strangers = bool(columns) and self._has_strangers(table, hub)
+        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR)")
+        load, prints = (int(rows[0][0]), json.loads(rows[0][1] or "{}")) if rows else (0, {})
+        return Seen(load, prints, bool(columns), fits, strangers)
+
+    def commit(self, batch: Batch) -> Receipt:
+        with self._transaction():
+            done = self._receipt(batch)
+            if done:
+                return done
+            batch = self.fitted(batch)
+            self._shape(batch.table, batch.hub)
+            self._add_rejects(batch)
+            rows = self.put(batch) if batch.files else ""
+            receipt = self.upsert(self, batch, rows, self._kept(batch.table), self._refused(batch)).run()
+            self._prune_rejects(batch)
+            row = {
+                "hub": batch.hub,
+                "collection": batch.table.name,
+                "committed_at": batch.synced_at,
+                "properties": json.dumps(batch.prints),
+            }
+            self._add("_syncer_receipts", [{**row, "warehouse": self._own_id(), **asdict(receipt)}])
+        return receipt
+
+    def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        with self._transaction():
+            self._add("_syncer_runs", rows)
+
+    def _last(self, hub: str, collection: str, words: str) -> list[tuple[Any, ...]]:
+        """Of the last receipt for a hub's collection, its number and these words; nothing where there is none."""
+        return self.ask(
+            f"SELECT load, {words} FROM {self.name('_syncer_receipts')} "
+            f"WHERE hub = {text(hub)} AND collection = {text(collection)} ORDER BY load DESC LIMIT 1"
+        )
+
+    def _receipt(self, batch: Batch) -> Receipt | None:
+        """The receipt of a batch that was committed before. Raises WarehouseError where the batch is not the next one."""
+        rows = self._last(batch.hub, batch.table.name, ", ".join(map(quoted, BOOK)))
+        last = int(rows[0][0]) if rows else 0
+        if last == batch.load:
+            return Receipt(*(int(value or 0) for value in rows[0]))
+        if last + 1 != batch.load:
+            raise WarehouseError(f"{self.where}: load {batch.load} of {batch.table.name} is not the next; another loader was here")
+        return None
+
+    def _shape(self, table: Table, hub: str) -> None:
+        """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
+        name, there = self.name(table.name), self._known(table.name)
+        declared = {column.name: column.type for column in table.columns}
+        if not there.columns:
+            self._create(table.name, {**declared, **ADDED}, table.key)
+        else:
+            for column, type_ in declared.items():
+                kind = self.kind(type_)
+                there_as = {self.fold(name): kind for name, kind in there.columns.items()}.get(self.fold(column))
+                if there_as not in (None, kind):
+                    self._may_retype(table, hub, column, f"{there_as}, the spec says {kind}")
+                    self.ask(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
+                if there_as != kind:
+                    self.ask(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
+                    self._tables = None
+        self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
+
+    def _create(self, table: str, columns: Mapping[str, str], key: Sequence[str] = ()) -> None:
+        kinds = {column: self.kind(type_) for column, type_ in columns.items()}
+        listed = [f"{quoted(column)} {kind}" for column, kind in kinds.items()]
+        self.ask(f"CREATE TABLE {self.name(table)} ({', '.join(listed + self.constraints(key))})")
+        self._known(table).columns.update(kinds)
+
+    def _may_retype(self, table: Table, hub: str, column: str, difference: str) -> None:
+        """Raises WarehouseError where the hub could not fill the column anew for every row."""
+        why = "it is of the key" if column in table.key else None
+        if self._has_strangers(table, hub):
+            why = "rows came from another hub"
+        if why:
+            place = f"{self.where}: {self.schema}.{table.name}.{column}"
+            raise WarehouseError(f"{place} is {difference}, but {why}; drop the table, or name another --schema")
+
+    def _is_ours(self, table: str, columns: Iterable[str]) -> bool:
+        """Whether a table is there. Raises WarehouseError where it is another one than syncer makes, with these columns."""
+        there = self._known(table).columns
+        if missing := there and set(columns).difference(there):
+            place = f"{self.where}: {self.schema}.{table}"
+            raise WarehouseError(f"{place} is not syncer's (it has no column {min(missing)}); name another --schema")
+        return bool(there)
+
+    def _has_strangers(self, table: Table, hub: str) -> bool:
+        """Whether there are rows of another hub. Raises WarehouseError where the table is not syncer's at all."""
+        self._is_ours(table.name, ADDED)
+        return bool(self.ask(f"SELECT 1 FROM {self.name(table.name)} WHERE NOT starts_with(_segment, {text(hub + '/')}) LIMIT 1"))
+
+    def _comment(self, table: str, comment: str | None, columns: Mapping[str, str | None]) -> None:
+        """Say in the warehouse what the table and its columns are."""
+        name, known = self.name(table), self._known(table)
+        if known.comment != comment:
+            self.ask(f"COMMENT ON TABLE {name} IS {_text_or_null(comment)}")
+            known.comment = comment
+        for column, words in columns.items():
+            if column in known.columns and known.comments.get(column) != words:
+                self.ask(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {_text_or_null(words)}")
+                known.comments[column] = words
+
+    def _kept(self, table: Table) -> list[str]:
+        """Columns that the spec no longer names: what they hold stays."""
+        declared = {self.fold(column.name) for column in table.columns} | ADDED.keys()
+        return [name for name in self._known(table.name).columns if self.fold(name) not in declared]
+
+    def _add_rejects(self, batch: Batch) -> None:
+        """Write down what the batch's records had that could not be read."""
+        name, mine = self.name("_syncer_rejects"), f"collection = {text(batch.table.name)}"
+        if batch.clear_rejects:
+            self.ask(f"DELETE FROM {name} WHERE {mine}")
+        rows = [
+            {
+                "collection": batch.table.name,
+                "property": reject.property or None,
+                "type": reject.type or None,
+                "raw": reject.raw,
+                "reason": reject.reason,
+                "whole_record": reject.whole,
+                "spec_line": batch.reject_lines.get(reject.property),
+                "segment": f"{batch.hub}/{reject.segment}#{reject.line}",
+                "load": batch.load,
+                "rejected_at": batch.synced_at,
+            }
+            for reject in batch.rejects
+        ]
+        self._add("_syncer_rejects", rows)
+        if rows:  # what was told of the same records before
+            again = f"(SELECT DISTINCT segment FROM {name} WHERE {mine} AND load = {batch.load})"
+            older = f"r.{mine} AND r.load <> {batch.load} AND r.segment = met.segment"
+            self.ask(f"DELETE FROM {name} AS r USING {again} AS met WHERE {older}")
+
+    def _refused(self, batch: Batch) -> str | None:
+        """A table expression of what was rejected of each version, by `_segment`; None where nothing was."""
+        mine = f"FROM {self.name('_syncer_rejects')} WHERE collection = {text(batch.table.name)} AND NOT whole_record"
+        if not self.ask(f"SELECT 1 {mine} LIMIT 1"):
+            return None
+        words = "concat_ws(chr(31), property, raw, reason)"
+        return f"(SELECT segment AS _segment, string_agg({words}, chr(30) ORDER BY property, raw, reason) AS told {mine} GROUP BY segment)"
+
+    def _prune_rejects(self, batch: Batch) -> None:
+        """Keep the rejects that explain today's rows: of the very versions that rows show, and of whole records since the last pass.
+
+        A key that could not be read is told once, however often it came; of records without any, each is told.
+        """
+        name, mine = self.name("_syncer_rejects"), f"collection = {text(batch.table.name)}"
+        if not self.ask(f"SELECT 1 FROM {name} WHERE {mine} LIMIT 1"):
+            return
+        shown = f"SELECT 1 FROM {self.name(batch.table.name)} AS t WHERE t._segment = r.segment"
+        self.ask(f"DELETE FROM {name} AS r WHERE {mine} AND NOT whole_record AND NOT EXISTS ({shown})")
+        run, last_pass = self.place("segment")[0], max(batch.starts, default=0)
+        self.ask(f"DELETE FROM {name} WHERE {mine} AND whole_record AND {run} < {last_pass}")
+        again = "n.whole_record AND n.collection = r.collection AND n.raw = r.raw AND n.reason = r.reason AND n.segment > r.segment"
+        self.ask(f"DELETE FROM {name} AS r WHERE whole_record AND raw <> 'null' AND EXISTS (SELECT 1 FROM {name} AS n WHERE {again})")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One transaction, with the schema and syncer's own tables there; rolled back on any error."""
+        try:
+            self.ask("BEGIN")
+            self.make_schema()
+            for table, (comment, columns) in OURS.items():
+                if not self._is_ours(table, columns.keys() - _LATER):
+                    self._create(table, columns)
+                    self._comment(table, comment, {})
+                for column in columns.keys() - self._known(table).columns:
+                    self.ask(f"ALTER TABLE {self.name(table)} ADD COLUMN {quoted(column)} {self.kind(columns[column])}")
+                    self._known(table).columns[column] = self.kind(columns[column])
+            yield
+            self.ask("COMMIT")
+        except BaseException as error:
+            with contextlib.suppress(*self.errors, WarehouseError):
+                self.ask("ROLLBACK")
+            self._tables = None  # what was known of them may have been rolled back
+            with contextlib.suppress(*self.errors, WarehouseError):
+                self._drop_temporary()
+            if isinstance(error, self.errors):
+                cause, way_out = self.told(error)
+                raise WarehouseError(f"{self.where}: the load was rolled back ({cause}); {way_out}") from error
+            raise
+        self._drop_temporary()
+
+    def _drop_temporary(self) -> None:
+        for table in self.temporaries:
+            self.ask(f"DROP TABLE IF EXISTS {self.temporary}.{table}")
+
+    def _add(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            columns = {name: kind for name, kind in OURS[table][1].items() if any(row.get(name) is not None for row in rows)}
+            self.add(table, columns, rows)
+
+    def _known(self, table: str) -> Known:
+        """What is known of a table. It is looked up once for all of a schema."""
+        if self._tables is None:
+            self._tables = self.look()
+        return self._tables.setdefault(self.fold(table), Known())
+
+
+def _text_or_null(value: str | None) -> str:
+    return "NULL" if value is None else text(value)

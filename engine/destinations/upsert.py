@@ -1,0 +1,181 @@
+"""A batch's rows into their table: which version wins, and what is counted, in SQL that warehouses have in common. I/O, through one.
+
+The batch's values stay where they were put; temporary tables hold keys and verdicts only, so that memory stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..project import quoted, text
+from . import Batch, InDoubt, Receipt
+
+TEMPORARY = ("losers", "verdicts")
+"""The temporary tables that are made."""
+
+
+class Dialect(Protocol):
+    """What a warehouse says in its own way; `sql` has the promises."""
+
+    temporary: str
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]: ...
+    def changed(self, sql: str) -> int: ...
+    def name(self, table: str) -> str: ...
+    def instant(self, micros: int) -> str: ...
+    def place(self, column: str) -> list[str]: ...
+    def comparable(self, value: str, type_: str) -> str: ...
+
+
+class Upsert:
+    """The rows of one batch into its table, inside of a transaction that the caller holds.
+
+    `rows` is a table expression of them, `kept` the table's columns that the spec does not name, and `refused` a table expression
+    of what was rejected of each version.
+    """
+
+    def __init__(self, sql: Dialect, batch: Batch, rows: str, kept: Sequence[str], refused: str | None) -> None:
+        self.sql, self.batch, self.all, self.kept, self.refused = sql, batch, rows, kept, refused
+        table = batch.table
+        self.name = sql.name(table.name)
+        self.types = {column.name: column.type for column in table.columns}
+        self.columns = list(self.types)
+        self.key = ", ".join(quoted(name) for name in table.key)
+        self.same_key = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
+        self.best = self.all
+        """The rows of which no other in the batch is a newer version."""
+
+    def run(self) -> Receipt:
+        batch, book = self.batch, {"duplicates": 0, "stale": 0, "inserted": 0, "updated": 0, "unchanged": 0, "deleted": 0}
+        if self.all:
+            book |= self._find_losers()
+            if self._are_new():
+                self.insert(self.best, "NULL")
+                book["inserted"] = self._number(f"SELECT count(*) FROM {self.best} AS b WHERE _syncer_counted")
+            else:
+                for verdict, number in self._merge().items():
+                    book[verdict] += number
+        if batch.marks_gone:
+            book["deleted"] = self._mark_gone()
+        return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
+
+    def _find_losers(self) -> dict[str, int]:
+        """The table `losers`: versions that another one of this batch outranks. Most batches have none."""
+        twice = f"SELECT {self.key} FROM {self.all} AS a GROUP BY {self.key} HAVING count(*) > 1"
+        if not self.sql.ask(f"{twice} LIMIT 1"):
+            return {}
+        keys = ", ".join(f"b.{quoted(name)}" for name in self.batch.table.key)
+        self.sql.ask(
+            f"CREATE TEMP TABLE losers AS SELECT _segment, {self.key}, _syncer_counted, _syncer_beaten FROM ("
+            f"SELECT b._segment, {keys}, b._syncer_counted, row_number() OVER newest AS _syncer_place, "
+            f"first_value(b._syncer_counted) OVER newest AS _syncer_beaten "
+            f"FROM {self.all} AS b WHERE EXISTS (SELECT 1 FROM ({twice}) AS t WHERE {self.same_key}) "
+            f"WINDOW newest AS (PARTITION BY {keys} ORDER BY {self._newest()})) AS ranked WHERE _syncer_place > 1"
+        )
+        losers = f"{self.sql.temporary}.losers"
+        self.best = f"(SELECT a.* FROM {self.all} AS a WHERE NOT EXISTS (SELECT 1 FROM {losers} AS l WHERE a._segment = l._segment))"
+        beaten = f"SELECT DISTINCT {self.key} FROM {losers} WHERE _syncer_counted AND NOT _syncer_beaten"
+        stale = self._number(f"SELECT count(*) FROM ({beaten}) AS n")
+        return {"stale": stale, "duplicates": self._number(f"SELECT count(*) FROM {losers} WHERE _syncer_counted") - stale}
+
+    def _newest(self) -> str:
+        """The order of versions, the newest first."""
+        cursor = self.batch.table.cursor
+        by_cursor = f"{self._ordered(cursor, 'b')} DESC NULLS LAST, " if cursor else ""
+        return f"_syncer_epoch DESC, {by_cursor}_syncer_run DESC, _syncer_ordinal DESC, _syncer_number DESC, _syncer_line DESC"
+
+    def _ordered(self, name: str, owner: str) -> str:
+        return self.sql.comparable(f"{owner}.{quoted(name)}", self.types[name])
+
+    def _are_new(self) -> bool:
+        """Whether the table has none of the batch's keys: then there is nothing to compare."""
+        return not self.sql.ask(
+            f"SELECT 1 FROM {self.all} AS b WHERE EXISTS (SELECT 1 FROM {self.name} AS t WHERE {self.same_key}) LIMIT 1"
+        )
+
+    def _merge(self) -> dict[str, int]:
+        """The best versions against the rows that are there; how many counted ones got which verdict. Raises InDoubt."""
+        differs = " OR ".join(f"{self._ordered(name, 't')} IS DISTINCT FROM {self._ordered(name, 'b')}" for name in self.columns)
+        older, doubt = ("false", "false") if self.batch.complete else self._older(self.batch.table.cursor)
+        back = f"(t._deleted_at IS NOT NULL AND b._syncer_run >= {self.batch.gone_since or 0})"
+        kept = "".join(f", t.{quoted(name)}" for name in self.kept)
+        refused = ""
+        if self.refused:  # of two versions with one NULL, the API may have sent different values that could not be read
+            differs += " OR is_refused.told IS DISTINCT FROM was_refused.told"
+            refused = (
+                f" LEFT JOIN {self.refused} AS is_refused ON is_refused._segment = b._segment"
+                f" LEFT JOIN {self.refused} AS was_refused ON was_refused._segment = t._segment"
+            )
+        self.sql.ask(
+            f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
+            f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS _syncer_gone_at, "
+            f"CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
+            f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
+            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{refused}"
+        )
+        verdicts = f"{self.sql.temporary}.verdicts"
+        found = {
+            str(verdict): int(number)
+            for verdict, number in self.sql.ask(
+                f"SELECT _syncer_verdict, count(*) FILTER (WHERE _syncer_counted) FROM {verdicts} GROUP BY 1"
+            )
+        }
+        if "doubt" in found:
+            raise InDoubt
+        if found.keys() & {"inserted", "updated"}:
+            self.write("updated" in found, verdicts)
+        return found
+
+    def write(self, replaces: bool, verdicts: str) -> None:
+        """Put the accepted versions into the table: those that are new, and, where it `replaces`, those that are updated."""
+        if replaces:
+            changed = f"SELECT * FROM {verdicts} WHERE _syncer_verdict = 'updated'"
+            self.sql.ask(f"DELETE FROM {self.name} AS t USING ({changed}) AS b WHERE {self.same_key}")
+        columns = ", ".join(["b.*", f"{self.gone_at} AS _syncer_gone_at", *(f"v.{quoted(name)}" for name in self.kept)])
+        accepted = "b._segment = v._segment AND v._syncer_verdict IN ('inserted', 'updated')"
+        self.insert(f"(SELECT {columns} FROM {self.best} AS b JOIN {verdicts} AS v ON {accepted})", "_syncer_gone_at", self.kept)
+
+    @property
+    def gone_at(self) -> str:
+        """When a row went, of a version `b` with the verdict `v`: a version since the last pass is there."""
+        return f"CASE WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END"
+
+    def _older(self, cursor: str | None) -> tuple[str, str]:
+        """Whether the incoming version is older than the row, and whether only the hub can tell.
+
+        The row's place is where its values were first received; its epoch may have been raised since, by a pass that met the
+        same values again. That matters only where the incoming version has a lower cursor.
+        """
+        mine = f"starts_with(t._segment, {text(self.batch.hub + '/')})"
+        place = self.sql.place("t._segment")
+        since = " ".join(f"WHEN {place[0]} >= {start} THEN {start}" for start in sorted(self.batch.starts[-200:], reverse=True))
+        epoch = f"CASE WHEN NOT {mine} THEN -1 {since} ELSE 0 END"
+        t, b = (self._ordered(cursor, "t"), self._ordered(cursor, "b")) if cursor else ("NULL", "NULL")
+        lower = f"({t} IS NOT NULL AND ({b} IS NULL OR {b} < {t}))"
+        equal = f"({t} IS NOT DISTINCT FROM {b})" if cursor else "true"
+        earlier = f"row({', '.join(place)}) > row(b._syncer_run, b._syncer_ordinal, b._syncer_number, b._syncer_line)"
+        same_epoch_older = f"({epoch}) = b._syncer_epoch AND ({lower if cursor else 'false'} OR ({equal} AND {earlier}))"
+        older = f"(({epoch}) > b._syncer_epoch OR ({same_epoch_older}))"
+        doubt = f"(({epoch}) BETWEEN 0 AND b._syncer_epoch - 1 AND {lower})" if cursor else "false"
+        return older, doubt
+
+    def insert(self, source: str, gone_at: str, kept: Sequence[str] = ()) -> None:
+        columns = ", ".join(quoted(name) for name in [*self.columns, *kept])
+        now = self.sql.instant(self.batch.synced_at)
+        self.sql.ask(
+            f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) "
+            f"SELECT {columns}, {now}, {gone_at}, _segment FROM {source} AS s"
+        )
+
+    def _mark_gone(self) -> int:
+        now = self.sql.instant(self.batch.synced_at)
+        there = "false"
+        if self.all:
+            there = f"EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key})"
+        gone = f"t._deleted_at IS NULL AND NOT {there}"
+        return self.sql.changed(f"UPDATE {self.name} AS t SET _deleted_at = {now}, _synced_at = {now} WHERE {gone}")
+
+    def _number(self, sql: str) -> int:
+        ((number,),) = self.sql.ask(sql)
+        return int(number)

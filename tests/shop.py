@@ -1,0 +1,171 @@
+"""A warehouse under test, of whichever kind, and batches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import psycopg
+
+from rest_syncer.engine.destinations import Batch, Column, Receipt, Table, Warehouse
+from rest_syncer.engine.destinations.duckdb import DuckDB
+from rest_syncer.engine.destinations.postgresql import PostgreSQL
+from rest_syncer.engine.project import quoted
+
+HUB, OTHER_HUB = "0a0a0a0a", "0b0b0b0b"
+ORDERS = Table(
+    schema="shop",
+    name="orders",
+    comment="What was ordered.",
+    columns=[Column("id", "BIGINT", "Number of the order"), Column("sum", "VARCHAR", None), Column("at", "TIMESTAMPTZ", "Last change")],
+    key=["id"],
+    cursor="at",
+)
+
+
+@dataclass(frozen=True)
+class V:
+    """One version of a record: its values, and where it lies."""
+
+    values: Mapping[str, Any]
+    run: int = 1
+    line: int = 1
+    ordinal: int = 1
+    number: int = 0
+    epoch: int = 0
+    counted: bool = True
+
+    @property
+    def segment(self) -> str:
+        return f"{self.run:06}-{self.ordinal:02}-{self.number:06}"
+
+
+def v(id_: int, sum_: str | None = "1.00", at: int | None = 10, **place: Any) -> V:
+    """A version of an order; `at` is in seconds."""
+    return V({"id": id_, "sum": sum_, "at": at}, **{"line": id_, **place})
+
+
+@dataclass
+class Shop:
+    """A warehouse under test, and batches for it."""
+
+    folder: Path
+    target: Warehouse
+    client: Client
+    loads: dict[tuple[str, str], int] = field(default_factory=dict)
+    made: int = 0
+
+    def batch(self, *versions: V, table: Table = ORDERS, hub: str = HUB, **more: Any) -> Batch:
+        self.made += 1
+        number = self.loads.get((hub, table.name), 0) + 1
+        given = {"load": number, "starts": (), "complete": False, "gone_since": None, "marks_gone": False, "rejects": ()} | more
+        given = {"rejected": 0, "rejected_values": 0, "reject_lines": {}, "clear_rejects": False, "synced_at": number * 1_000_000} | given
+        counted = sum(1 for one in versions if one.counted) + given["rejected"]
+        files = [written(self.folder / f"rows-{self.made}.parquet", table, hub, versions)] if versions else []
+        return Batch(table=table, hub=hub, files=files, prints={"id": "p"}, read=counted, **given)
+
+    def load(self, *versions: V, table: Table = ORDERS, hub: str = HUB, **more: Any) -> Receipt:
+        batch = self.batch(*versions, table=table, hub=hub, **more)
+        receipt = self.target.commit(batch)
+        assert receipt.balances, receipt
+        self.loads[hub, table.name] = batch.load
+        return receipt
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """What another client finds in the warehouse, by SQL that every kind understands."""
+        self.target.close()
+        return self.client.ask(sql)
+
+    def change(self, sql: str) -> None:
+        """What another client does to the warehouse."""
+        self.target.close()
+        self.client.ask(sql)
+
+    def columns(self, table: str = "orders") -> list[tuple[Any, ...]]:
+        where = f"table_schema = 'shop' AND table_name = '{table}'"
+        return self.ask(f"SELECT column_name, data_type FROM information_schema.columns WHERE {where} ORDER BY ordinal_position")
+
+    def comments(self) -> tuple[str | None, list[tuple[str, str | None]]]:
+        """What the warehouse says of the table `orders`, and of its columns."""
+        self.target.close()
+        return self.client.comments("orders")
+
+    def orders(self) -> list[tuple[Any, ...]]:
+        """id, sum, at, when the row was written, when it went (in seconds)."""
+        seconds = ", ".join(f"extract(epoch FROM {column})::BIGINT" for column in ('"at"', "_synced_at", "_deleted_at"))
+        return self.ask(f"SELECT id, sum, {seconds} FROM shop.orders ORDER BY id")
+
+
+class Client(Protocol):
+    """Another user of a warehouse."""
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]: ...
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]: ...
+    def open(self, schema: str) -> Warehouse: ...
+
+
+@dataclass
+class File:
+    """A DuckDB file, as another process has it."""
+
+    path: Path
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(":memory:") as con:
+            con.execute(f"ATTACH '{self.path}' AS seen")
+            con.execute("USE seen")
+            return con.execute(sql).fetchall()
+
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
+        columns = f"SELECT column_name, comment FROM duckdb_columns() WHERE table_name = '{table}' ORDER BY column_index"
+        return self.ask(f"SELECT comment FROM duckdb_tables() WHERE table_name = '{table}'")[0][0], self.ask(columns)
+
+    def open(self, schema: str) -> Warehouse:
+        return DuckDB(str(self.path), schema)
+
+
+@dataclass
+class Database:
+    """A PostgreSQL database, as another client has it."""
+
+    url: str
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, options="-c timezone=UTC") as con:
+            cursor = con.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
+        ((own,),) = self.ask(f"SELECT obj_description('shop.{table}'::regclass, 'pg_class')")
+        return own, self.ask(
+            f"SELECT attname, col_description(attrelid, attnum) FROM pg_attribute "
+            f"WHERE attrelid = 'shop.{table}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        )
+
+    def open(self, schema: str) -> Warehouse:
+        return PostgreSQL(self.url, schema, pauses=())
+
+
+def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:
+    """Rows as `stage` writes them."""
+    ours = {
+        "_segment": "VARCHAR", "_syncer_epoch": "INTEGER", "_syncer_run": "INTEGER", "_syncer_ordinal": "INTEGER",
+        "_syncer_number": "INTEGER", "_syncer_line": "BIGINT", "_syncer_counted": "BOOLEAN",
+    }  # fmt: skip
+    kinds = {column.name: column.type for column in table.columns} | ours
+    with duckdb.connect(":memory:") as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"CREATE TABLE rows ({', '.join(f'{quoted(name)} {kind}' for name, kind in kinds.items())})")
+        marks = ", ".join("to_timestamp(?)" if kind == "TIMESTAMPTZ" else "?" for kind in kinds.values())
+        for one in versions:
+            place = f"{hub}/{table.name}/{one.segment}#{one.line}"
+            values = [one.values[column.name] for column in table.columns]
+            con.execute(
+                f"INSERT INTO rows VALUES ({marks})",
+                [*values, place, one.epoch, one.run, one.ordinal, one.number, one.line, one.counted],
+            )
+        con.execute(f"COPY rows TO '{file}' (FORMAT parquet)")
+    return str(file)
