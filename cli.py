@@ -39,6 +39,7 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", he
 Select = Annotated[str | None, typer.Option("--select", metavar="A,B", help="Only these collections.")]
 Schema = Annotated[str | None, typer.Option("--schema", metavar="NAME", help="The warehouse's schema.  [default: <name>]")]
 Full = Annotated[bool, typer.Option("--full", help="Begin a complete pass over every collection.")]
+AllowDeletes = Annotated[bool, typer.Option("--allow-deletes", help="Mark as deleted however many rows are gone from the source.")]
 SameAccount = Annotated[bool, typer.Option("--same-account", help="The hub's account has moved: it is the same one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 
@@ -55,10 +56,11 @@ def run(
     schema: Schema = None,
     full: Full = False,
     same_account: SameAccount = False,
+    allow_deletes: AllowDeletes = False,
     as_json: AsJson = False,
 ) -> None:
     """Pull what changed into the hub, and load it into the warehouse."""
-    _carry_out(spec, set_, _options(hub, to, schema, select, full, same_account), ("pull", "load"), as_json)
+    _carry_out(spec, set_, _options(hub, to, schema, select, full, same_account, allow_deletes), ("pull", "load"), as_json)
 
 
 @app.command()
@@ -83,10 +85,26 @@ def load(
     set_: Set = None,
     select: Select = None,
     schema: Schema = None,
+    allow_deletes: AllowDeletes = False,
     as_json: AsJson = False,
 ) -> None:
     """Load what the hub holds into the warehouse, without any request: the warehouse run alone."""
-    _carry_out(spec, set_, _options(hub, to, schema, select, False, False), ("load",), as_json)
+    _carry_out(spec, set_, _options(hub, to, schema, select, allow_deletes=allow_deletes), ("load",), as_json)
+
+
+@app.command()
+def replay(
+    spec: Spec,
+    to: To = None,
+    hub: Hub = DEFAULT_HUB,
+    set_: Set = None,
+    select: Select = None,
+    schema: Schema = None,
+    allow_deletes: AllowDeletes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make all rows anew from what the hub holds, without any request: each table at once, in one transaction."""
+    _carry_out(spec, set_, _options(hub, to, schema, select, allow_deletes=allow_deletes), ("replay",), as_json)
 
 
 @app.command()
@@ -151,11 +169,12 @@ def _options(
     select: str | None = None,
     full: bool = False,
     same_account: bool = False,
+    allow_deletes: bool = False,
 ) -> Options:
     from .engine.run import Options
 
     names = () if select is None else tuple(name.strip() for name in select.split(",") if name.strip()) or ("",)
-    return Options(hub, to, schema, names, full, same_account)
+    return Options(hub, to, schema, names, full, same_account, allow_deletes)
 
 
 def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Sequence[str], as_json: bool) -> None:

@@ -11,6 +11,7 @@ SyncerError
     ├── Incomplete      pages ended without proof: more may exist than was received
     ├── HubError        the hub cannot be read, written or trusted
     └── WarehouseError  the warehouse cannot be opened, written or trusted
+        └── DeletesHeld     more rows are gone than may be marked without being told to
 
 A message says where, what, and what instead. It never holds a secret or a record's content.
 """
@@ -93,3 +94,7 @@ class HubError(RunError):
 
 class WarehouseError(RunError):
     """The warehouse cannot be opened, written or trusted."""
+
+
+class DeletesHeld(WarehouseError):
+    """More rows are gone than may be marked without being told to; all else is loaded."""

@@ -6,16 +6,17 @@ died is repeated under its number, so that nothing is loaded twice and nothing i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from .destinations import Batch, Column, InDoubt, Receipt, Table, Warehouse
-from .errors import WarehouseError
+from .deletes import Deletes
+from .destinations import Batch, Column, InDoubt, Receipt, Seen, Table, Warehouse
+from .errors import DeletesHeld, WarehouseError
 from .hub import Manifest
 from .hub.segment import number_of
 from .parse import Source
-from .plan import LoadStep, load_step
+from .plan import LoadStep, every_pass_tells, load_step, up_to_last_pass
 from .spec import KEY, Collection, property_fingerprints
 from .stage import Stage, Staged
 
@@ -26,40 +27,120 @@ LOAD_BYTES = 400 * 2**20
 class Loader:
     """Loads the collections of one source into one schema of one warehouse."""
 
-    def __init__(self, source: Source, stage: Stage, hub_id: str, warehouse: Warehouse, schema: str, now: int) -> None:
+    def __init__(
+        self, source: Source, stage: Stage, hub_id: str, warehouse: Warehouse, schema: str, now: int, allow_deletes: bool = False
+    ) -> None:
         self.source, self.stage, self.hub, self.hub_id = source, stage, stage.hub, hub_id
-        self.warehouse, self.schema, self.now = warehouse, schema, now
+        self.warehouse, self.schema, self.now, self.allow_deletes = warehouse, schema, now, allow_deletes
         self.warehouse_id = warehouse.identity(hub_id)
 
     def load(self, name: str) -> Iterator[tuple[Receipt, str | None]]:
         """Everything of a collection that is not loaded yet: of each load its book, and a note where something was held back.
 
-        Raises HubError or WarehouseError; what was committed before stays.
+        Raises HubError or WarehouseError; what was committed before stays. Raises DeletesHeld at the end, where more rows are
+        gone than may be marked without being told to.
         """
-        collection = self.source.spec.collections[name]
-        table = table_of(self.schema, name, collection)
-        prints = property_fingerprints(collection)
+        collection, table = self._table(name)
         while True:
-            seen = self.warehouse.seen(self.hub_id, table)
+            seen = self._seen(name, table)
             last = self._manifest(name, seen.load)
+            prints = property_fingerprints(collection, seen.prints)
             if seen.there and seen.prints.get(KEY, prints[KEY]) != prints[KEY]:
                 raise WarehouseError(
                     f"{name}: the key is another than that of the rows in {self.schema}.{name}; drop the table, "
                     "and it is filled anew from the hub, or name another --schema"
                 )
             refill = seen.load > 0 and (not seen.fits or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
-            manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill)
+            owed = bool(seen.held_back) and self.allow_deletes
+            manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill, owed)
             if manifest is None:
-                return
-            before = [segment for segment in self.hub.segments(name) if last.has(segment)]
-            step = partial(load_step, self.hub.state(name).of(name), manifest.load, manifest.segments, before, refill, seen.strangers)
-            try:
-                receipt, note = self._commit(name, collection, table, step(), refill)
-            except InDoubt:
-                receipt, note = self._commit(name, collection, table, step(in_doubt=True), refill)
-            if not receipt.balances:
-                raise WarehouseError(f"{name}: the books of load {receipt.load} do not balance: {receipt}; report this with the hub")
-            yield receipt, note
+                break
+            yield self._carry_out(name, seen, last, manifest, refill)
+        if seen.held_back:
+            raise DeletesHeld(
+                f"{name}: {seen.held_back:,} rows are gone from the source, more than `max_delete_share` "
+                f"({collection.max_delete_share}) of the table, so none is marked as deleted; if that is right, say --allow-deletes"
+            )
+
+    def replay(self, name: str) -> Iterator[tuple[Receipt, str | None]]:
+        """As `load`; then all rows are made anew from the hub, in one transaction. Raises what `load` raises."""
+        yield from self.load(name)
+        _, table = self._table(name)
+        seen = self._seen(name, table)
+        if seen.strangers:
+            raise WarehouseError(
+                f"{name}: some rows came from another hub, which alone can replay them; bring that back, or name another --schema"
+            )
+        last = self._manifest(name, seen.load)
+        manifest = self.hub.plan_load(self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=()))
+        yield self._carry_out(name, seen, last, manifest, refill=True, anew=True)
+
+    def _table(self, name: str) -> tuple[Collection, Table]:
+        collection = self.source.spec.collections[name]
+        return collection, table_of(self.schema, name, collection)
+
+    def _seen(self, name: str, table: Table) -> Seen:
+        """What the warehouse knows. Raises WarehouseError where another spec fills the table."""
+        seen, mine = self.warehouse.seen(self.hub_id, table), self.source.spec.name.text
+        if others := [source for source in seen.sources if source != mine]:
+            raise WarehouseError(
+                f"{name}: the table {self.schema}.{name} is filled by another spec, {others[0]}; name another --schema for one of the two"
+            )
+        return seen
+
+    def _carry_out(
+        self, name: str, seen: Seen, last: Manifest, manifest: Manifest, refill: bool, anew: bool = False
+    ) -> tuple[Receipt, str | None]:
+        """One load. Raises WarehouseError where its books do not balance."""
+        collection, table = self._table(name)
+        before = [segment for segment in self.hub.segments(name) if last.has(segment)]
+        state = self.hub.state(name).of(name)
+        state = every_pass_tells(state) if collection.mode == "snapshot" else state
+        owed_since = (seen.gone or 0) if seen.held_back and self.allow_deletes else None
+        step = partial(load_step, state, manifest.load, manifest.segments, before, refill, seen.strangers, owed_since=owed_since)
+        most = None if refill or self.allow_deletes or collection.mode == "snapshot" or seen.gone is None else collection.max_delete_share
+
+        def commit(step: LoadStep) -> tuple[Receipt, str | None]:
+            """Stage what the step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
+            with self.stage.work():
+                staged = Staged()
+                self.stage.rows(name, collection, step.new, step.epoch, True, staged)
+                self.stage.rows(name, collection, step.again, step.epoch, False, staged)
+                marks_gone, note = step.marks_gone and not (refill and seen.held_back and not self.allow_deletes), None
+                if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
+                    marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"
+                batch = Batch(
+                    table=table,
+                    hub=self.hub_id,
+                    load=step.load,
+                    files=staged.files,
+                    starts=step.starts,
+                    complete=step.complete,
+                    gone_since=step.gone_since,
+                    marks_gone=marks_gone,
+                    prints=property_fingerprints(collection),
+                    read=staged.read,
+                    rejected=staged.rejected,
+                    rejected_values=staged.rejected_values,
+                    rejects=staged.rejects,
+                    reject_lines={word: self.source.line_of("collections", name, "properties", word) for word in collection.properties},
+                    clear_rejects=refill,
+                    synced_at=self.now,
+                    source=self.source.spec.name.text,
+                    most_gone=most,
+                    gone_known=seen.gone,
+                    held_back=seen.held_back,
+                    anew=anew,
+                )
+                return self.warehouse.commit(batch), note
+
+        try:
+            receipt, note = commit(step())
+        except InDoubt:
+            receipt, note = commit(step(in_doubt=True))
+        if not receipt.balances:
+            raise WarehouseError(f"{name}: the books of load {receipt.load} do not balance: {receipt}; report this with the hub")
+        return receipt, note
 
     def _manifest(self, name: str, load: int) -> Manifest:
         manifest = self.hub.manifest(self.warehouse_id, self.schema, name, load)
@@ -70,17 +151,16 @@ class Loader:
             )
         return manifest
 
-    def _next(self, name: str, last: Manifest, refill: bool) -> Manifest | None:
+    def _next(self, name: str, last: Manifest, refill: bool, owed: bool) -> Manifest | None:
         """The next load's manifest, put into the hub; None where there is nothing to do."""
-        names = [segment for segment in self.hub.segments(name) if not last.has(segment)]
-        taken: list[str] = []
-        size = 0
-        for segment in names:
-            size += self.hub.head(name, segment).raw_bytes
-            if taken and size > LOAD_BYTES:
-                break
-            taken.append(segment)
-        if not taken and not refill:
+        names, collection, taken = self.hub.segments(name), self.source.spec.collections[name], list[str]()
+        if refill:  # alone: of what it finds gone, nothing is new
+            pass
+        elif collection.mode == "snapshot":
+            taken = [segment for segment in up_to_last_pass(self.hub.state(name).of(name), names) if not last.has(segment)]
+        else:
+            taken = self._some([segment for segment in names if not last.has(segment)], name)
+        if not taken and not refill and not owed:
             return None
         through = dict(last.through)
         for segment in taken:
@@ -89,38 +169,22 @@ class Loader:
             self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=tuple(taken), through=through)
         )
 
-    def _commit(self, name: str, collection: Collection, table: Table, step: LoadStep, refill: bool) -> tuple[Receipt, str | None]:
-        """Stage what a step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
-        with self.stage.work():
-            staged = Staged()
-            self.stage.rows(name, collection, step.new, step.epoch, True, staged)
-            self.stage.rows(name, collection, step.again, step.epoch, False, staged)
-            marks_gone, note = step.marks_gone, None
-            if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
-                marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"
-            batch = Batch(
-                table=table,
-                hub=self.hub_id,
-                load=step.load,
-                files=staged.files,
-                starts=step.starts,
-                complete=step.complete,
-                gone_since=step.gone_since,
-                marks_gone=marks_gone,
-                prints=property_fingerprints(collection),
-                read=staged.read,
-                rejected=staged.rejected,
-                rejected_values=staged.rejected_values,
-                rejects=staged.rejects,
-                reject_lines={word: self.source.line_of("collections", name, "properties", word) for word in collection.properties},
-                clear_rejects=refill,
-                synced_at=self.now,
-            )
-            return self.warehouse.commit(batch), note
+    def _some(self, names: Sequence[str], collection: str) -> list[str]:
+        """The first of some segments: as many as one transaction takes."""
+        taken: list[str] = []
+        size = 0
+        for segment in names:
+            size += self.hub.head(collection, segment).raw_bytes
+            if taken and size > LOAD_BYTES:
+                break
+            taken.append(segment)
+        return taken
 
 
 def table_of(schema: str, name: str, collection: Collection) -> Table:
     """A collection's table, as its spec declares it."""
-    columns = [Column(word, prop.column_type.duckdb, prop.description) for word, prop in collection.properties.items()]
+    columns = [Column(word, prop.column_type.duckdb, prop.description, prop.was) for word, prop in collection.properties.items()]
     cursor = collection.cursor.property if collection.cursor else None
-    return Table(schema, name, collection.description, columns, collection.key, cursor)
+    appends = collection.mode == "append"
+    deletes: Deletes = "ignore" if appends else "hard" if collection.mode == "snapshot" else collection.deletes
+    return Table(schema, name, collection.description, columns, collection.key, cursor, appends, deletes, collection.tombstone)

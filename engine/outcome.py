@@ -73,6 +73,7 @@ class Outcome:
             "rejected",
             "rejected_values",
             "deleted",
+            "held_back",
         )
         row = {name: pulled.get(name) for name in first} | {name: loaded.get(name) for name in then}
         return {**row, "error": "\n".join(self.errors) or None}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC
 from functools import cache
 from pathlib import Path as File
@@ -258,11 +258,14 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
         if collection.cursor and not _is_zone(collection.cursor.timezone):
             yield (*at, "cursor", "timezone"), _no_zone(collection.cursor.timezone)
         if collection.changed and not collection.can_ask_changes:
-            yield (*at, "changed"), "changes cannot be asked for; give `cursor` a `param`, or leave `changed` out"
+            way = "give `cursor` a `param`, or leave `changed` out"
+            way = "a snapshot comes as a whole each time, so leave `changed` out" if collection.mode == "snapshot" else way
+            yield (*at, "changed"), f"changes cannot be asked for; {way}"
         for place, word in enumerate(collection.key):
             if word in collection.key[:place]:
                 yield (*at, "key", place), f"{word!r} is named twice; keep one of the two"
         yield from _page_contradictions(at, collection)
+        yield from _mode_contradictions(at, collection)
         yield from _parent_contradictions(at, collection, collections)
         yield from _clashes((*at, "properties"), list(collection.properties))
         for word, prop in collection.properties.items():
@@ -276,13 +279,39 @@ def _unknown_properties(at: At, name: str, raw: Any, api: Any) -> Iterator[tuple
         return
     key = raw.get("key")
     named: dict[At, Any] = {(*at, "key", place): word for place, word in enumerate(key)} if isinstance(key, list) else {(*at, "key"): key}
-    for steps in (("cursor", "property"), *_PAGINATED):
+    if isinstance(raw.get("tombstone"), str):
+        named[(*at, "tombstone")] = raw["tombstone"]
+    for steps in (("cursor", "property"), ("tombstone", "property"), *_PAGINATED):
         named[(*at, *steps)] = Path(steps).of(raw)
     if Path(("paginate",)).of(raw) is None:
         named[("api", "paginate", "on")] = Path(("paginate", "on")).of(api)
     for spot, word in named.items():
         if isinstance(word, str) and word not in known:
             yield spot, f"{word!r} is no property of {name}; {did_you_mean(word, known)}"
+
+
+def _mode_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, str]]:
+    mode, standard = collection.mode, {one.name: one.default for one in fields(Collection)}
+    if mode != "upsert":
+        why = {
+            "append": "records of `mode: append` are never gone",
+            "snapshot": "a snapshot's rows are those of the last complete pass",
+        }[mode]
+        for word in ("deletes", "tombstone", "max_delete_share"):
+            if getattr(collection, word) != standard[word]:
+                yield (*at, word), f"{why}; leave it out"
+    if collection.tombstone and collection.deletes == "ignore":
+        yield (*at, "tombstone"), "says which records are gone, and `deletes: ignore` leaves them; leave one of the two out"
+    old = [(word, name) for word, prop in collection.properties.items() for name in prop.was]
+    for word, name in old:
+        if name in collection.properties:
+            yield (*at, "properties", word, "was"), f"{name!r} is another property now; leave it out"
+        elif sum(1 for _, other in old if other == name) > 1:
+            yield (*at, "properties", word, "was"), f"{name!r} was only one property; name it once"
+    for word, prop in collection.properties.items():
+        if prop.was and prop.source is None and prop.parent is None:
+            what = f"without `from`, the value is now looked for at {word!r} in the records"
+            yield (*at, "properties", word, "was"), f"{what}; add `from: {prop.was[0]}`, or where else it stands"
 
 
 def _page_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, str]]:

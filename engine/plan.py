@@ -7,7 +7,7 @@ took long, say) comes out of the same function while running, so a plan that is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import times
@@ -147,6 +147,17 @@ def as_of(state: CollectionState, segments: Sequence[str], run: int) -> AsOf:
     return AsOf(there, tuple(sorted({one.run for one in passes})))
 
 
+def every_pass_tells(state: CollectionState) -> CollectionState:
+    """The state of a snapshot: what a complete pass lacks does not belong to it, however weak the proof."""
+    return replace(state, passes=tuple(replace(one, gone=True) for one in state.passes))
+
+
+def up_to_last_pass(state: CollectionState, segments: Sequence[str]) -> list[str]:
+    """The segments, in the hub's order, up to the one that ended the last complete pass."""
+    ends = {one.ended for one in state.passes}
+    return list(segments[: max((place for place, name in enumerate(segments, 1) if name in ends), default=0)])
+
+
 @dataclass(frozen=True)
 class LoadStep:
     """What one load does: which segments it counts, which it reads again, and from which pass on the rest is gone."""
@@ -175,15 +186,18 @@ def load_step(
     refill: bool,
     strangers: bool = False,
     in_doubt: bool = False,
+    owed_since: int | None = None,
 ) -> LoadStep:
     """What a load of the segments `new` does, after loads of `before`.
 
     A pass that ends with this load outranks all that was received before it began, so what was received since and loaded
     already is read again; unless nothing was received before, here or by another hub (`strangers`). A new or changed
-    property reads everything again (`refill`). `in_doubt`: rows were met that only the hub's history can rank.
+    property reads everything again (`refill`). `in_doubt`: rows were met that only the hub's history can rank. `owed_since`:
+    what passes after this run's found gone was not marked, and is to be marked now.
     """
     loaded, taken = set(before), {*before, *new}
-    ended = [one for one in state.passes if one.ended in taken and one.ended not in loaded]
+    owed = {one.ended for one in state.passes if one.gone and owed_since is not None and one.run > owed_since}
+    ended = [one for one in state.passes if one.ended in taken and (one.ended not in loaded or one.ended in owed)]
     starts = tuple(sorted({one.run for one in state.passes if one.ended in taken}))
     if not strangers:
         ended = [one for one in ended if any(run_of(name) < one.run for name in taken)]

@@ -58,6 +58,7 @@ class Property:
     ] = None
     timezone: Annotated[str | None, Doc("the zone of timestamps that have no offset, like UTC or Europe/Berlin")] = None
     required: Annotated[bool, Doc("a record without this value is reported among the rejects")] = False
+    was: Annotated[tuple[str, ...], Doc("what the column was called before: it is renamed, and keeps its values")] = ()
     description: Annotated[str | None, Doc("what the column holds; the warehouse shows it as the column's comment")] = None
 
     @cached_property

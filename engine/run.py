@@ -54,6 +54,8 @@ class Options:
     select: tuple[str, ...] = ()
     full: bool = False
     same_account: bool = False
+    allow_deletes: bool = False
+    """Whether rows may be marked as gone, however many they are."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class _Job:
     observer: Observer
     clock: Clock
     started: int
+    replays: bool = False
 
     @property
     def name(self) -> str:
@@ -94,14 +97,14 @@ def run(
     clock: Clock | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Summary:
-    """Pull, load, or both. Raises UsageError before anything is touched; what fails later is in the summary."""
+    """Pull, load, or both; or replay. Raises UsageError before anything is touched; what fails later is in the summary."""
     clock = clock or Clock()
     summary = Summary(None, {name: Outcome() for name in selected(source, options.select)})
     hub = Hub(Path(options.hub), source.spec.name.text)
-    job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000))
+    job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000), "replay" in halves)
     with contextlib.ExitStack() as stack:
         target: Warehouse | None = None
-        if "load" in halves:
+        if "load" in halves or job.replays:
             target = warehouse(job.to, job.schema)
             stack.callback(target.close)
             target.check([table_of(job.schema, name, source.spec.collections[name]) for name in job.collections])
@@ -122,7 +125,7 @@ def run(
             loads = stack.enter_context(_Loads(job, known, target, beside_a_pull=False))
             for name in job.collections:
                 loads.submit(name)
-            loads.finish("load")
+            loads.finish("replay" if job.replays else "load")
     return summary
 
 
@@ -311,8 +314,10 @@ class _Loads:
         try:
             if self._loader is None:
                 self._met_stranger()
-                self._loader = Loader(self.job.source, self._stage, self.identity.id, self.target, self.job.schema, self.job.started)
-            for receipt, note in self._loader.load(name):
+                job = self.job
+                allowed = job.options.allow_deletes
+                self._loader = Loader(job.source, self._stage, self.identity.id, self.target, job.schema, job.started, allowed)
+            for receipt, note in self._loader.replay(name) if self.job.replays else self._loader.load(name):
                 outcome.load = outcome.load.plus(receipt)
                 outcome.notes += [note] if note else []
             if last and (note := self._shared_keys(name, outcome)):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from .auth import Auth, NoAuth
 from .budget import Budget
+from .deletes import Deletes, Share, Tombstone
 from .exchange import Request
 from .fields import Doc, Duration, Path, Scalar
 from .limits import Limits
@@ -28,6 +29,8 @@ from .window import Cursor
 ADDED_COLUMNS = ("_synced_at", "_deleted_at", "_segment")
 
 Purpose = Literal["full", "changed"]
+
+Mode = Literal["upsert", "append", "snapshot"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,22 @@ class Collection:
     ] = None
     key: Annotated[tuple[str, ...], Doc("the property, or properties, that tell one record from another", {"minItems": 1})]
     cursor: Annotated[Cursor | None, Doc("the property that moves when a record changes")] = None
+    mode: Annotated[
+        Mode,
+        Doc(
+            "what the table shows: the newest version of each record (upsert), the first one, of records that never change (append), "
+            "or what the last complete pass brought, as a whole (snapshot)"
+        ),
+    ] = "upsert"
+    deletes: Annotated[
+        Deletes, Doc("what becomes of a row whose record is gone: `_deleted_at` is set (soft), it goes too (hard), or it stays (ignore)")
+    ] = "soft"
+    tombstone: Annotated[Tombstone | None, Doc("how a record says of itself that it is gone, besides its absence from a complete pass")] = (
+        None
+    )
+    max_delete_share: Annotated[
+        Share, Doc("if a pass finds more of the rows gone than this, and more than 10, none is deleted and the run has failed")
+    ] = Share(10)
     full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)
     changed: Annotated[Changed | None, Doc("how changes are asked for, where that differs from a complete pass")] = None
     require: Annotated[
@@ -160,7 +179,7 @@ class Collection:
     @property
     def can_ask_changes(self) -> bool:
         """Whether there is a way to less than everything."""
-        return self.asks_since or (self.parent is not None and self.parent.only_changed)
+        return self.mode != "snapshot" and (self.asks_since or (self.parent is not None and self.parent.only_changed))
 
     @property
     def templates(self) -> list[Template | Body]:
@@ -304,19 +323,29 @@ def _typed(setting: Setting, text: str) -> str | int | bool:
 _NO_SEGMENTS = ("", ".", "..")
 """What is no segment of a path, however it is quoted (RFC 3986, 3.3)."""
 
-KEY, CURSOR = " key", " cursor"
+KEY, CURSOR, MODE = " key", " cursor", " mode"
 """What stands beside the properties in `property_fingerprints`; no property's name starts with a blank."""
 
 
-def property_fingerprints(collection: Collection) -> dict[str, str]:
-    """Fingerprints of each property, and of what tells records and their versions apart: a load fills what has changed."""
-    properties = collection.properties.items()
-    prints = {
-        name: _hash([repr(prop.column_type), repr(prop.source), repr(prop.match), prop.required] + ([prop.parent] if prop.parent else []))
-        for name, prop in properties
+def property_fingerprints(collection: Collection, known: Iterable[str] = ()) -> dict[str, str]:
+    """Fingerprints of each property, and of what tells records and their versions apart: a load fills what has changed.
+
+    A property that was called otherwise before, and is `known` by that name alone, has it here, too.
+    """
+    there = set(known)
+    names = {
+        word: next((old for old in prop.was if old in there and word not in there), word) for word, prop in collection.properties.items()
     }
-    cursor = collection.cursor.property if collection.cursor else None
-    return {**prints, KEY: _hash(collection.key), CURSOR: _hash(cursor)}
+    prints = {
+        names[word]: _hash(
+            [repr(prop.column_type), repr(prop.paths(word)), repr(prop.match), prop.required] + ([prop.parent] if prop.parent else [])
+        )
+        for word, prop in collection.properties.items()
+    }
+    cursor = names[collection.cursor.property] if collection.cursor else None
+    tombstone = collection.tombstone and [names[collection.tombstone.property], repr(collection.tombstone.values)]
+    rows = [collection.mode, collection.deletes, tombstone]
+    return {**prints, KEY: _hash([names[word] for word in collection.key]), CURSOR: _hash(cursor), MODE: _hash(rows)}
 
 
 def scope(routes: Mapping[Purpose, Route]) -> str:

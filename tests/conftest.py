@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import Server, programs, serving
+from tests.shop import Client, Database, File
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -35,3 +36,12 @@ def postgres() -> Iterator[Server]:
         pytest.skip("needs PostgreSQL's programs (initdb, pg_ctl)")
     with serving(place) as server:
         yield server
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
+    """A warehouse of each kind, empty."""
+    if request.param == "duckdb":
+        return File(tmp_path / "shop.duckdb")
+    server: Server = request.getfixturevalue("postgres")
+    return Database(server.database())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ SIZED = SPEC.replace("      name: string\n", "      name: string\n      size: in
 """The same spec with one more property, which the API sent all along."""
 
 SOURCES: dict[bool, Source] = {False: parse_spec(SPEC, "model.yaml"), True: parse_spec(SIZED, "model.yaml")}
+
+
+@cache
+def source(sized: bool, rows: str = "") -> Source:
+    """The spec, with a word of what becomes of rows (`mode: append`, say)."""
+    text = SIZED if sized else SPEC
+    text = text.replace("    changed: {path: /things/changed}\n", "") if rows == "mode: snapshot" else text
+    return parse_spec(text.replace("    key: id\n", f"    key: id\n    {rows}\n") if rows else text, "model.yaml")
 
 
 class Api:

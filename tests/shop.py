@@ -65,6 +65,7 @@ class Shop:
         given = {"rejected": 0, "rejected_values": 0, "reject_lines": {}, "clear_rejects": False, "synced_at": number * 1_000_000} | given
         counted = sum(1 for one in versions if one.counted) + given["rejected"]
         files = [written(self.folder / f"rows-{self.made}.parquet", table, hub, versions)] if versions else []
+        given = {"source": "shop"} | given
         return Batch(table=table, hub=hub, files=files, prints={"id": "p"}, read=counted, **given)
 
     def load(self, *versions: V, table: Table = ORDERS, hub: str = HUB, **more: Any) -> Receipt:
@@ -102,6 +103,8 @@ class Shop:
 class Client(Protocol):
     """Another user of a warehouse."""
 
+    @property
+    def url(self) -> str: ...
     def ask(self, sql: str) -> list[tuple[Any, ...]]: ...
     def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]: ...
     def open(self, schema: str) -> Warehouse: ...
@@ -112,6 +115,10 @@ class File:
     """A DuckDB file, as another process has it."""
 
     path: Path
+
+    @property
+    def url(self) -> str:
+        return f"duckdb:{self.path}"
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(":memory:") as con:

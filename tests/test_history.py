@@ -25,7 +25,7 @@ import duckdb
 import pytest
 import zstandard
 
-from tests.model import LISTS, SOURCES, Api, Death, carry_out, small_pieces
+from tests.model import LISTS, Api, Death, carry_out, small_pieces, source
 
 EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "8"))
 SEED = os.environ.get("SYNCER_SEED", "1")
@@ -33,6 +33,8 @@ SECONDS_TO_SHORTEN = float(os.environ.get("SYNCER_SHORTEN", "60"))
 
 KEYS = (1, 2, 3, 4, 5, 6)
 LOWEST = -1
+OUT = ("deletes: hard", "mode: snapshot")
+"""The ways to keep rows in which those of what is gone are taken out."""
 
 
 # What the hub says, read without the engine.
@@ -83,8 +85,8 @@ class HubFiles:
         heads = [self.segments[name][0] for name in loaded]
         return [(place_of(head["chain"] + "-0")[0], head["ended"]["gone"]) for head in heads if head["ended"] and head["purpose"] == "full"]
 
-    def table(self, loaded: Sequence[str], with_size: bool) -> dict[int, tuple[dict[str, Any], bool]]:
-        """What the rows must be, by key: the newest version of each, and whether it is deleted."""
+    def table(self, loaded: Sequence[str], with_size: bool, rows: str = "") -> dict[int, tuple[dict[str, Any], bool]]:
+        """What the rows must be, by key: the version that counts of each, and whether it is deleted."""
         passes = self.passes(loaded)
         versions = defaultdict[int, list[Version]](list)
         for name in loaded:
@@ -94,11 +96,22 @@ class HubFiles:
                 row = shown(raw, with_size)
                 cursor = LOWEST if row["updated_at"] is None else row["updated_at"]
                 versions[raw["id"]].append(Version(epoch, cursor, place, row))
-        proven = max((run for run, gone in passes if gone), default=0)
-        return {
+        if rows == "mode: append":
+            return {key: (min(known, key=lambda one: one.place).row, False) for key, known in sorted(versions.items())}
+        proven = max((run for run, gone in passes if gone or rows == "mode: snapshot"), default=0)
+        table = {
             key: (max(known, key=lambda one: one.order).row, max(one.place[0] for one in known) < proven)
             for key, known in sorted(versions.items())
         }
+        return {key: row for key, row in table.items() if not row[1]} if rows in OUT else table
+
+    def loadable(self, rows: str) -> list[str]:
+        """The segments that a load takes when it takes all it can."""
+        names = list(self.segments)
+        if rows != "mode: snapshot":
+            return names
+        heads = [self.segments[name][0] for name in names]
+        return names[: max((place for place, head in enumerate(heads, 1) if head["ended"] and head["purpose"] == "full"), default=0)]
 
 
 # What a warehouse says.
@@ -170,15 +183,15 @@ def look(folder: Path, warehouse: str, collection: str) -> Found:
 class History:
     """Plays the history of one list, and looks after each load."""
 
-    def __init__(self, folder: Path, collection: str) -> None:
-        self.folder, self.collection = folder, collection
+    def __init__(self, folder: Path, collection: str, rows: str = "") -> None:
+        self.folder, self.collection, self.rows = folder, collection, rows
         self.api = Api()
         self.sized = False
         self.known: dict[str, Found] = defaultdict(nothing)
 
     def play(self, event: Sequence[Any]) -> None:
         word, *rest = event
-        if word in ("pull", "load", "run"):
+        if word in ("pull", "load", "run", "replay"):
             getattr(self, f"_{word}")(*rest)
         else:
             self._happen(event)
@@ -196,13 +209,15 @@ class History:
         self._check_healed("late")
 
     def _check_healed(self, warehouse: str) -> None:
+        if self.rows == "mode: append":
+            return
         rows = {key: shown(one, self.sized) for key, one in sorted(self.api.lists[self.collection].items())}
         found = self.known[warehouse]
         assert {key: row for key, (row, deleted) in found.rows.items() if not deleted} == rows
         assert {key for key, (_, deleted) in found.rows.items() if deleted} <= self.api.gone[self.collection] - rows.keys()
 
     def _carry_out(self, halves: Sequence[str], **options: Any) -> Any:
-        return carry_out(self.api, self.folder, halves, source=SOURCES[self.sized], select=(self.collection,), **options)
+        return carry_out(self.api, self.folder, halves, source=source(self.sized, self.rows), select=(self.collection,), **options)
 
     def _happen(self, event: Sequence[Any]) -> None:
         match event:
@@ -245,7 +260,7 @@ class History:
             assert summary.status == "complete", summary.as_json()
             if full:
                 self.api.went_back = any(event[0] == "mend" for _, event in during)
-            if not self.api.went_back:
+            if not self.api.went_back and self.rows != "mode: snapshot":  # whose pass may go on where an older run broke off
                 self._check_newest(before)
         if warehouse:
             self._check(warehouse, summary, everything=True)
@@ -253,11 +268,14 @@ class History:
     def _run(self, warehouse: str, full: bool, fault: tuple[str, int] | None = None, during: Sequence[Any] = ()) -> None:
         self._pull(full, fault, during, warehouse)
 
-    def _load(self, warehouse: str, kill: int | None = None) -> None:
+    def _load(self, warehouse: str, kill: int | None = None, verb: str = "load") -> None:
         if (self.folder / "hub/model/hub.json").exists():
-            summary = self._carry_out(("load",), to=warehouse, death=None if kill is None else Death(kill))
+            summary = self._carry_out((verb,), to=warehouse, death=None if kill is None else Death(kill))
             assert summary is None or summary.status == "complete", summary.as_json()
-            self._check(warehouse, summary, everything=summary is not None)
+            self._check(warehouse, summary, everything=summary is not None, anew=verb == "replay")
+
+    def _replay(self, warehouse: str, kill: int | None = None) -> None:
+        self._load(warehouse, kill, "replay")
 
     def _check_pull(self, summary: Any) -> None:
         """The pull's book is the sum of what it stored."""
@@ -275,11 +293,11 @@ class History:
             if self.api.plain[self.collection, key] and self.api.changed[self.collection, key] <= change:
                 assert table.get(key) == (raw, False), f"the hub lacks the newest version of {key}"
 
-    def _check(self, warehouse: str, summary: Any, everything: bool) -> None:
+    def _check(self, warehouse: str, summary: Any, everything: bool, anew: bool = False) -> None:
         files, before = HubFiles(self.folder, self.collection), self.known[warehouse]
         found = self.known[warehouse] = look(self.folder, warehouse, self.collection)
-        assert found.rows == files.table(found.loaded, found.with_size)
-        assert not everything or found.loaded == list(files.segments)
+        assert found.rows == files.table(found.loaded, found.with_size, self.rows)
+        assert not everything or found.loaded == files.loadable(self.rows)
         rejects = []
         for key, (_, _, segment) in sorted(found.stamps.items()):
             name, _, line = segment.rpartition("/")[2].partition("#")
@@ -288,7 +306,7 @@ class History:
             rejects += [(segment, json.dumps(raw["updated_at"]))] if isinstance(raw["updated_at"], str) else []
         assert found.rejects == sorted(rejects)
         self._check_books(files, before, found, summary and summary.collections[self.collection].load)
-        if len(found.receipts) <= len(before.receipts) + 1:
+        if len(found.receipts) <= len(before.receipts) + 1 and not anew:
             for key in found.rows.keys() & before.rows.keys():
                 assert found.rows[key] != before.rows[key] or found.stamps[key] == before.stamps[key], "a row was written for nothing"
                 stayed = found.rows[key][1] and before.rows[key][1] and found.rows[key][0]["name"] == before.rows[key][0]["name"]
@@ -307,9 +325,10 @@ class History:
         total = {word: sum(receipt[word] for receipt in new) for word in ("read", *parts, "deleted", "rejected_values")}
         raws = [raw for name in found.loaded[len(before.loaded) :] for raw in files.segments[name][1]]
         assert total["read"] == len(raws)
-        assert total["rejected"] == total["filtered"] == 0
+        assert total["rejected"] == 0
+        assert total["filtered"] == 0 or self.rows in OUT
         assert total["rejected_values"] == sum(1 for raw in raws if isinstance(raw["updated_at"], str))
-        assert total["inserted"] == len(found.rows) - len(before.rows)
+        assert total["inserted"] - (total["deleted"] if self.rows in OUT else 0) == len(found.rows) - len(before.rows)
         assert told is None or {word: getattr(told, word) for word in total} == total
 
 
@@ -326,11 +345,12 @@ def invented(seed: str) -> dict[str, Any]:
             history.append(a_pull(dice))
         if dice.random() < 0.6:
             kill = dice.randint(0, 12) if dice.random() < 0.25 else None
-            history.append(("load", dice.choice(["one", "one", "two"]), kill))
+            history.append((dice.choice(["load", "load", "load", "replay"]), dice.choice(["one", "one", "two"]), kill))
         if dice.random() < 0.05:
             history.append(("declare",))
     return {
         "collection": dice.choice(["things", "things", "pages"]),
+        "rows": dice.choice(["", "", "", "", *ROWS]),
         "history": history,
         "segment_bytes": dice.choice([1, 150, 600]),
         "load_bytes": dice.choice([300, 1000, 10**9]),
@@ -377,14 +397,15 @@ def fails(story: dict[str, Any]) -> bool:
     return False
 
 
-def play(collection: str, history: Sequence[Sequence[Any]], segment_bytes: int = 150, load_bytes: int = 500) -> None:
+def play(collection: str, history: Sequence[Sequence[Any]], segment_bytes: int = 150, load_bytes: int = 500, rows: str = "") -> None:
     with tempfile.TemporaryDirectory(prefix="history-") as folder, small_pieces(segment_bytes, load_bytes):
-        world = History(Path(folder), collection)
+        world = History(Path(folder), collection, rows)
         for event in history:
             world.play(event)
         world.finish()
 
 
+ROWS = (*OUT, "mode: append")
 ALL = [("add", key) for key in KEYS]
 PULL, PASS, LOAD = ("pull", False), ("pull", True), ("load", "one")
 
@@ -418,8 +439,9 @@ PULL, PASS, LOAD = ("pull", False), ("pull", True), ("load", "one")
         ),
     ],
 )  # fmt: skip
-def test_a_told_history_ends_right(collection: str, history: list[Any]) -> None:
-    play(collection, history)
+@pytest.mark.parametrize("rows", ["", *ROWS])
+def test_a_told_history_ends_right(collection: str, history: list[Any], rows: str) -> None:
+    play(collection, history, rows=rows)
 
 
 @pytest.mark.parametrize("number", range(EXAMPLES))

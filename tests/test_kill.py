@@ -202,14 +202,14 @@ import os, signal
 from rest_syncer.cli import app
 from rest_syncer.engine.destinations.duckdb import DuckDB
 
-insert, receipts = DuckDB._insert, iter(range(1, 100))
+add, receipts = DuckDB.add, iter(range(1, 100))
 
-def insert_or_die(self, con, table, rows):
+def add_or_die(self, table, columns, rows):
     if table == "_syncer_receipts" and rows[0]["load"] > 0 and next(receipts) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    insert(self, con, table, rows)
+    add(self, table, columns, rows)
 
-DuckDB._insert = insert_or_die
+DuckDB.add = add_or_die
 app()
 """
 

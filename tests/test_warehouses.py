@@ -14,17 +14,7 @@ from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Tabl
 from rest_syncer.engine.errors import WarehouseError
 from rest_syncer.engine.project import quoted
 from rest_syncer.engine.stage import RejectedValue
-from tests.postgres import Server
-from tests.shop import HUB, ORDERS, OTHER_HUB, Client, Database, File, Shop, V, v
-
-
-@pytest.fixture(params=["duckdb", "postgresql"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
-    """A warehouse of each kind, empty."""
-    if request.param == "duckdb":
-        return File(tmp_path / "shop.duckdb")
-    server: Server = request.getfixturevalue("postgres")
-    return Database(server.database())
+from tests.shop import HUB, ORDERS, OTHER_HUB, Client, Shop, V, v
 
 
 @pytest.fixture
@@ -41,7 +31,7 @@ def shop(client: Client, tmp_path: Path) -> Iterator[Shop]:
 def test_a_batch_is_committed_with_its_receipt(shop: Shop) -> None:
     assert shop.target.seen(HUB, ORDERS) == Seen(load=0, prints={}, there=False)
     assert shop.load(v(1), v(2)) == Receipt(1, read=2, inserted=2)
-    assert shop.target.seen(HUB, ORDERS) == Seen(load=1, prints={"id": "p"}, there=True, fits=True)
+    assert shop.target.seen(HUB, ORDERS) == Seen(load=1, prints={"id": "p"}, there=True, fits=True, sources=("shop",))
     assert shop.orders() == [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
+from ..deletes import Deletes, Share, Tombstone
 from ..errors import UsageError
 from ..kinds import did_you_mean
 from ..stage import RejectedValue
@@ -23,6 +24,8 @@ class Column:
     name: str
     type: str
     comment: str | None
+    was: Sequence[str] = ()
+    """What it was called before."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Table:
     columns: Sequence[Column]
     key: Sequence[str]
     cursor: str | None
+    appends: bool = False
+    """Whether a record never changes: then its first version is the one that counts."""
+    deletes: Deletes = "soft"
+    tombstone: Tombstone | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,16 @@ class Batch:
     clear_rejects: bool
     """Whether everything was read again, so that older rejects no longer hold."""
     synced_at: int
+    source: str = ""
+    """The name of the spec."""
+    most_gone: Share | None = None
+    """If a larger part of the rows is gone, it is not marked, and the receipt says how many they are; None: any may go."""
+    gone_known: int | None = None
+    """The run of the last pass whose missing records were marked before."""
+    held_back: int = 0
+    """How many rows later passes had found gone that were not marked."""
+    anew: bool = False
+    """Whether the rows are all there are: those of before are replaced."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,8 @@ class Receipt:
     rejected: int = 0
     rejected_values: int = 0
     deleted: int = 0
+    held_back: int = 0
+    """Rows that a pass found gone, too many to be marked without being told to."""
 
     @property
     def balances(self) -> bool:
@@ -90,7 +109,7 @@ class Receipt:
     def plus(self, later: Receipt) -> Receipt:
         """The books of two loads together, under the later one's number."""
         book = {one.name: getattr(self, one.name) + getattr(later, one.name) for one in fields(self)}
-        return Receipt(**{**book, "load": later.load})
+        return Receipt(**{**book, "load": later.load, "held_back": later.held_back})
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,12 @@ class Seen:
     """Whether it has the declared columns, each of its type; what it has not is filled from the hub."""
     strangers: bool = False
     """Whether it has rows of another hub."""
+    gone: int | None = None
+    """The run of the last pass whose missing records are marked as gone; None where there was no such pass."""
+    held_back: int = 0
+    """How many rows a later pass found gone that are not marked, for they were too many."""
+    sources: Sequence[str] = ()
+    """The specs that this collection was ever loaded by."""
 
 
 class InDoubt(Exception):

@@ -60,10 +60,6 @@ class DuckDB(SqlWarehouse):
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql).fetchall()
 
-    def changed(self, sql: str) -> int:
-        ((number,),) = self.ask(sql)
-        return int(number)
-
     def told(self, error: Exception) -> tuple[str, str]:
         return _cause(error), _way_out(error)
 

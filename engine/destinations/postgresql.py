@@ -55,11 +55,11 @@ class _Update(Upsert):
     def write(self, replaces: bool, verdicts: str) -> None:
         if replaces:
             values = [f"{quoted(name)} = b.{quoted(name)}" for name in self.columns]
-            ours = f"_synced_at = {self.sql.instant(self.batch.synced_at)}, _deleted_at = {self.gone_at}, _segment = b._segment"
+            ours = f"_synced_at = {self.now}, _deleted_at = {self.gone_at}, _segment = b._segment"
             both = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'updated'"
             self.sql.ask(f"UPDATE {self.name} AS t SET {', '.join([*values, ours])} FROM {both} WHERE {self.same_key}")
         new = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'inserted'"
-        self.insert(f"(SELECT b.* FROM {new})", "NULL")
+        self.insert(f"(SELECT b.* FROM {new})", f"CASE WHEN {self._is_gone('s')} THEN {self.now} END")
 
 
 class PostgreSQL(SqlWarehouse):
@@ -108,9 +108,6 @@ class PostgreSQL(SqlWarehouse):
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         cursor = self._connection().execute(sql.encode())
         return cursor.fetchall() if cursor.description else []
-
-    def changed(self, sql: str) -> int:
-        return self._connection().execute(sql.encode()).rowcount
 
     def told(self, error: Exception) -> tuple[str, str]:
         if isinstance(error, psycopg.errors.InsufficientPrivilege):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from ..errors import WarehouseError
 from ..project import quoted, text
-from . import Batch, Receipt, Seen, Table
+from . import Batch, Column, Receipt, Seen, Table
 from .upsert import TEMPORARY, Upsert
 
 BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
@@ -27,16 +27,17 @@ _ADDED_COMMENTS = {
     "_deleted_at": "When the record was found to be gone from the source; null while it is there.",
     "_segment": "Where the record's raw JSON lies: hub/collection/segment#line.",
 }
-_LATER = {"budget_left": "BIGINT", "budget_resets_at": "TIMESTAMPTZ"}
-"""Columns that a ledger of an earlier version lacks: they are added to it."""
+_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since"}
+"""Columns that tables of an earlier version lack: they are added to them."""
 _LEDGER = {
     "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
     "ended_at": "TIMESTAMPTZ", "requests": "BIGINT", "pages": "BIGINT", "bytes": "BIGINT", "received": "BIGINT",
-    "api_total": "BIGINT", "stop": "VARCHAR", "proof": "VARCHAR", **_LATER, **dict.fromkeys(BOOK, "BIGINT"), "error": "VARCHAR",
+    "api_total": "BIGINT", "stop": "VARCHAR", "proof": "VARCHAR", "budget_left": "BIGINT",
+    "budget_resets_at": "TIMESTAMPTZ", **dict.fromkeys(BOOK, "BIGINT"), "error": "VARCHAR",
 }  # fmt: skip
 _RECEIPTS = {
     "hub": "VARCHAR", "warehouse": "VARCHAR", "collection": "VARCHAR", "load": "BIGINT", "committed_at": "TIMESTAMPTZ",
-    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON",
+    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON", "source": "VARCHAR", "gone_since": "BIGINT",
 }  # fmt: skip
 _REJECTS = {
     "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR",
@@ -76,10 +77,6 @@ class SqlWarehouse:
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that a statement gives; it opens the connection where there is none. Raises WarehouseError where that cannot be."""
-        raise NotImplementedError
-
-    def changed(self, sql: str) -> int:
-        """How many rows a statement changes."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -149,17 +146,29 @@ class SqlWarehouse:
         return str(known) if known else None
 
     def hubs(self) -> Sequence[str]:
-        if not self._is_ours("_syncer_receipts", _RECEIPTS):
+        if not self._is_ours("_syncer_receipts", _RECEIPTS.keys() - _LATER):
             return []
         return [str(hub) for (hub,) in self.ask(f"SELECT DISTINCT hub FROM {self.name('_syncer_receipts')} ORDER BY 1")]
 
     def seen(self, hub: str, table: Table) -> Seen:
         columns = {self.fold(name): kind for name, kind in self._known(table.name).columns.items()}
-        fits = all(columns.get(self.fold(column.name)) == self.kind(column.type) for column in table.columns)
+        fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
         strangers = bool(columns) and self._has_strangers(table, hub)
-        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR)")
-        load, prints = (int(rows[0][0]), json.loads(rows[0][1] or "{}")) if rows else (0, {})
-        return Seen(load, prints, bool(columns), fits, strangers)
+        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR), gone_since, coalesce(held_back, 0)")
+        if not rows:
+            return Seen(there=bool(columns), fits=fits, strangers=strangers, sources=self._sources(table))
+        ((load, prints, gone, held_back),) = rows
+        known = None if gone is None else int(gone)
+        return Seen(int(load), json.loads(prints or "{}"), bool(columns), fits, strangers, known, int(held_back), self._sources(table))
+
+    def _sources(self, table: Table) -> tuple[str, ...]:
+        receipts = f"{self.name('_syncer_receipts')} WHERE collection = {text(table.name)} AND source IS NOT NULL"
+        return tuple(str(source) for (source,) in self.ask(f"SELECT DISTINCT source FROM {receipts} ORDER BY 1"))
+
+    def _there(self, column: Column, columns: Container[str]) -> str:
+        """What a column is called in the table: as it was before, where it has not been renamed yet."""
+        names = [column.name, *column.was]
+        return next((name for name in names if self.fold(name) in columns), column.name)
 
     def commit(self, batch: Batch) -> Receipt:
         with self._transaction():
@@ -171,8 +180,12 @@ class SqlWarehouse:
             self._add_rejects(batch)
             rows = self.put(batch) if batch.files else ""
             receipt = self.upsert(self, batch, rows, self._kept(batch.table), self._refused(batch)).run()
+            if not batch.marks_gone:
+                receipt = replace(receipt, held_back=batch.held_back)
             self._prune_rejects(batch)
             row = {
+                "source": batch.source,
+                "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
                 "hub": batch.hub,
                 "collection": batch.table.name,
                 "committed_at": batch.synced_at,
@@ -209,6 +222,8 @@ class SqlWarehouse:
         if not there.columns:
             self._create(table.name, {**declared, **ADDED}, table.key)
         else:
+            self._rename(table)
+            there = self._known(table.name)
             for column, type_ in declared.items():
                 kind = self.kind(type_)
                 there_as = {self.fold(name): kind for name, kind in there.columns.items()}.get(self.fold(column))
@@ -219,6 +234,19 @@ class SqlWarehouse:
                     self.ask(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
                     self._tables = None
         self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
+
+    def _rename(self, table: Table) -> None:
+        """Give columns that were called otherwise before the names of today."""
+        there = {self.fold(name) for name in self._known(table.name).columns}
+        for column in table.columns:
+            old = self._there(column, there)
+            if old != column.name and self.fold(old) in there:
+                self.ask(f"ALTER TABLE {self.name(table.name)} RENAME COLUMN {quoted(old)} TO {quoted(column.name)}")
+                self.ask(
+                    f"UPDATE {self.name('_syncer_rejects')} SET property = {text(column.name)} "
+                    f"WHERE collection = {text(table.name)} AND property = {text(old)}"
+                )
+                self._tables = None
 
     def _create(self, table: str, columns: Mapping[str, str], key: Sequence[str] = ()) -> None:
         kinds = {column: self.kind(type_) for column, type_ in columns.items()}

@@ -5,13 +5,14 @@ The batch's values stay where they were put; temporary tables hold keys and verd
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..project import quoted, text
 from . import Batch, InDoubt, Receipt
 
-TEMPORARY = ("losers", "verdicts")
+TEMPORARY = ("losers", "verdicts", "gone", "aside")
 """The temporary tables that are made."""
 
 
@@ -21,7 +22,6 @@ class Dialect(Protocol):
     temporary: str
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]: ...
-    def changed(self, sql: str) -> int: ...
     def name(self, table: str) -> str: ...
     def instant(self, micros: int) -> str: ...
     def place(self, column: str) -> list[str]: ...
@@ -45,20 +45,44 @@ class Upsert:
         self.same_key = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
         self.best = self.all
         """The rows of which no other in the batch is a newer version."""
+        self.now = sql.instant(batch.synced_at)
 
     def run(self) -> Receipt:
-        batch, book = self.batch, {"duplicates": 0, "stale": 0, "inserted": 0, "updated": 0, "unchanged": 0, "deleted": 0}
+        batch, deletes = self.batch, self.batch.table.deletes
+        book = Counter[str]()
+        if batch.anew:
+            self._empty()
         if self.all:
-            book |= self._find_losers()
-            if self._are_new():
-                self.insert(self.best, "NULL")
-                book["inserted"] = self._number(f"SELECT count(*) FROM {self.best} AS b WHERE _syncer_counted")
+            book.update(self._find_losers())
+            if deletes != "hard" and self._are_new():
+                self._insert_all()
+                book["inserted"] += self._number(f"SELECT count(*) FROM {self.best} AS b WHERE _syncer_counted")
             else:
-                for verdict, number in self._merge().items():
-                    book[verdict] += number
-        if batch.marks_gone:
-            book["deleted"] = self._mark_gone()
+                book.update(self._merge())
+        if batch.marks_gone and deletes != "ignore":
+            book.update(self._mark_gone())
+        if deletes == "hard" and (book["deleted"] or batch.clear_rejects):
+            self.sql.ask(f"DELETE FROM {self.name} WHERE _deleted_at IS NOT NULL")
+        if batch.anew:
+            del book["deleted"]  # it was told when it was found out
+        if deletes == "ignore" and batch.clear_rejects:
+            self.sql.ask(f"UPDATE {self.name} SET _deleted_at = NULL WHERE _deleted_at IS NOT NULL")
         return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
+
+    def _empty(self) -> None:
+        """Take out all rows; what the spec does not name is set aside in the table `aside`."""
+        if self.kept:
+            columns = ", ".join(quoted(name) for name in [*self.batch.table.key, *self.kept])
+            self.sql.ask(f"CREATE TEMP TABLE aside AS SELECT {columns} FROM {self.name}")
+        self.sql.ask(f"DELETE FROM {self.name}")
+
+    def _insert_all(self) -> None:
+        source, kept = self.best, list[str]()
+        if self.batch.anew and self.kept:
+            kept = list(self.kept)
+            columns = ", ".join(["b.*", *(f"t.{quoted(name)}" for name in kept)])
+            source = f"(SELECT {columns} FROM {self.best} AS b LEFT JOIN {self.sql.temporary}.aside AS t ON {self.same_key})"
+        self.insert(source, f"CASE WHEN {self._is_gone('s')} THEN {self.now} END" if self.batch.table.tombstone else "NULL", kept)
 
     def _find_losers(self) -> dict[str, int]:
         """The table `losers`: versions that another one of this batch outranks. Most batches have none."""
@@ -80,7 +104,9 @@ class Upsert:
         return {"stale": stale, "duplicates": self._number(f"SELECT count(*) FROM {losers} WHERE _syncer_counted") - stale}
 
     def _newest(self) -> str:
-        """The order of versions, the newest first."""
+        """The order of versions, the one that counts first."""
+        if self.batch.table.appends:
+            return "_syncer_run, _syncer_ordinal, _syncer_number, _syncer_line"
         cursor = self.batch.table.cursor
         by_cursor = f"{self._ordered(cursor, 'b')} DESC NULLS LAST, " if cursor else ""
         return f"_syncer_epoch DESC, {by_cursor}_syncer_run DESC, _syncer_ordinal DESC, _syncer_number DESC, _syncer_line DESC"
@@ -97,8 +123,9 @@ class Upsert:
     def _merge(self) -> dict[str, int]:
         """The best versions against the rows that are there; how many counted ones got which verdict. Raises InDoubt."""
         differs = " OR ".join(f"{self._ordered(name, 't')} IS DISTINCT FROM {self._ordered(name, 'b')}" for name in self.columns)
-        older, doubt = ("false", "false") if self.batch.complete else self._older(self.batch.table.cursor)
-        back = f"(t._deleted_at IS NOT NULL AND b._syncer_run >= {self.batch.gone_since or 0})"
+        batch, table = self.batch, self.batch.table
+        back = f"(t._deleted_at IS NOT NULL AND b._syncer_run >= {batch.gone_since or 0} AND NOT {self._is_gone('b')})"
+        none = f"({self._is_gone('b')} OR b._syncer_run < {batch.gone_since or 0})" if table.deletes == "hard" else "false"
         kept = "".join(f", t.{quoted(name)}" for name in self.kept)
         refused = ""
         if self.refused:  # of two versions with one NULL, the API may have sent different values that could not be read
@@ -107,10 +134,16 @@ class Upsert:
                 f" LEFT JOIN {self.refused} AS is_refused ON is_refused._segment = b._segment"
                 f" LEFT JOIN {self.refused} AS was_refused ON was_refused._segment = t._segment"
             )
+        older, doubt = "false", "false"
+        if table.appends:
+            older = f"({self._later()} AND ({differs}))"
+        elif not batch.complete:
+            older, doubt = self._older(table.cursor)
         self.sql.ask(
             f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
             f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS _syncer_gone_at, "
-            f"CASE WHEN t._segment IS NULL THEN 'inserted' WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
+            f"CASE WHEN t._segment IS NULL AND {none} THEN 'filtered' WHEN t._segment IS NULL THEN 'inserted' "
+            f"WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
             f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
             f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{refused}"
         )
@@ -125,21 +158,43 @@ class Upsert:
             raise InDoubt
         if found.keys() & {"inserted", "updated"}:
             self.write("updated" in found, verdicts)
+        if table.tombstone:
+            both = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'updated'"
+            found["deleted"] = self._number(f"SELECT count(*) FROM {both} WHERE {self._is_gone('b')} AND v._syncer_gone_at IS NULL")
         return found
+
+    def _is_gone(self, owner: str) -> str:
+        """Whether a version says of itself that its record is gone."""
+        tombstone = self.batch.table.tombstone
+        if tombstone is None:
+            return "false"
+        value = f"{owner}.{quoted(tombstone.property)}"
+        if tombstone.values:
+            return f"coalesce(CAST({value} AS VARCHAR) IN ({', '.join(text(one.text) for one in tombstone.values)}), false)"
+        return f"coalesce({value}, false)" if self.types[tombstone.property] == "BOOLEAN" else f"({value} IS NOT NULL)"
+
+    def _later(self) -> str:
+        """Whether the incoming version was received after the row's."""
+        place = ", ".join(self.sql.place("t._segment"))
+        mine = f"starts_with(t._segment, {text(self.batch.hub + '/')})"
+        return f"(NOT {mine} OR row({place}) < row(b._syncer_run, b._syncer_ordinal, b._syncer_number, b._syncer_line))"
 
     def write(self, replaces: bool, verdicts: str) -> None:
         """Put the accepted versions into the table: those that are new, and, where it `replaces`, those that are updated."""
         if replaces:
             changed = f"SELECT * FROM {verdicts} WHERE _syncer_verdict = 'updated'"
             self.sql.ask(f"DELETE FROM {self.name} AS t USING ({changed}) AS b WHERE {self.same_key}")
-        columns = ", ".join(["b.*", f"{self.gone_at} AS _syncer_gone_at", *(f"v.{quoted(name)}" for name in self.kept)])
+        columns = ", ".join(["b.*", f"{self.gone_at} AS _syncer_went_at", *(f"v.{quoted(name)}" for name in self.kept)])
         accepted = "b._segment = v._segment AND v._syncer_verdict IN ('inserted', 'updated')"
-        self.insert(f"(SELECT {columns} FROM {self.best} AS b JOIN {verdicts} AS v ON {accepted})", "_syncer_gone_at", self.kept)
+        self.insert(f"(SELECT {columns} FROM {self.best} AS b JOIN {verdicts} AS v ON {accepted})", "_syncer_went_at", self.kept)
 
     @property
     def gone_at(self) -> str:
-        """When a row went, of a version `b` with the verdict `v`: a version since the last pass is there."""
-        return f"CASE WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END"
+        """When a row went, of a version `b` with the verdict `v`: a version since the last pass is there, unless it denies it."""
+        return (
+            f"CASE WHEN {self._is_gone('b')} THEN coalesce(v._syncer_gone_at, {self.now}) "
+            f"WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END"
+        )
 
     def _older(self, cursor: str | None) -> tuple[str, str]:
         """Whether the incoming version is older than the row, and whether only the hub can tell.
@@ -162,19 +217,29 @@ class Upsert:
 
     def insert(self, source: str, gone_at: str, kept: Sequence[str] = ()) -> None:
         columns = ", ".join(quoted(name) for name in [*self.columns, *kept])
-        now = self.sql.instant(self.batch.synced_at)
         self.sql.ask(
             f"INSERT INTO {self.name} ({columns}, _synced_at, _deleted_at, _segment) "
-            f"SELECT {columns}, {now}, {gone_at}, _segment FROM {source} AS s"
+            f"SELECT {columns}, {self.now}, {gone_at}, _segment FROM {source} AS s"
         )
 
-    def _mark_gone(self) -> int:
-        now = self.sql.instant(self.batch.synced_at)
-        there = "false"
+    def _mark_gone(self) -> dict[str, int]:
+        """Mark the rows that no version since the last pass is of; unless they are too many. Their keys are in the table `gone`."""
+        batch, there = self.batch, "false"
         if self.all:
-            there = f"EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key})"
-        gone = f"t._deleted_at IS NULL AND NOT {there}"
-        return self.sql.changed(f"UPDATE {self.name} AS t SET _deleted_at = {now}, _synced_at = {now} WHERE {gone}")
+            there = f"EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {batch.gone_since} AND {self.same_key})"
+        gone, keys = f"{self.sql.temporary}.gone", ", ".join(f"t.{quoted(name)}" for name in batch.table.key)
+        self.sql.ask(f"CREATE TEMP TABLE gone AS SELECT {keys} FROM {self.name} AS t WHERE t._deleted_at IS NULL AND NOT {there}")
+        number = self._number(f"SELECT count(*) FROM {gone} AS b")
+        if not number:
+            return {}
+        if batch.most_gone and batch.most_gone.exceeded_by(
+            number, self._number(f"SELECT count(*) FROM {self.name} WHERE _deleted_at IS NULL")
+        ):
+            return {"held_back": number}
+        self.sql.ask(
+            f"UPDATE {self.name} AS t SET _deleted_at = {self.now}, _synced_at = {self.now} FROM {gone} AS b WHERE {self.same_key}"
+        )
+        return {"deleted": number}
 
     def _number(self, sql: str) -> int:
         ((number,),) = self.sql.ask(sql)

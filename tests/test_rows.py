@@ -1,0 +1,378 @@
+"""What becomes of rows, in every warehouse: modes, deletes and the fuse before them, renamed columns, replays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from rest_syncer.engine.clock import Clock
+from rest_syncer.engine.errors import SpecError
+from rest_syncer.engine.outcome import Summary
+from rest_syncer.engine.parse import parse_spec
+from rest_syncer.engine.run import Options, run
+from rest_syncer.engine.settings import Settings
+from tests.shop import Client
+
+Row = dict[str, Any]
+
+SPEC = """
+syncer: 1
+name: shop
+api: {base_url: https://api.example.com, records: data}
+collections:
+  orders:
+    key: id
+    properties: {id: integer, sum: string, state: string, at: timestamp}
+"""
+NOON = 1_479_816_000
+
+
+def spec(more: str = "", properties: str | None = None) -> str:
+    """The spec, with more words for its one collection, or with other properties."""
+    text = SPEC.replace("    key: id\n", f"    key: id\n    {more}\n") if more else SPEC
+    return text if properties is None else text.replace("{id: integer, sum: string, state: string, at: timestamp}", properties)
+
+
+def row(id_: int, sum_: str = "1.00", state: str | None = None, at: int = 0) -> Row:
+    return {"id": id_, "sum": sum_, "state": state, "at": f"2016-11-22T11:00:{at:02}Z"}
+
+
+class Hours(Clock):
+    """An hour goes by with each run."""
+
+    def __init__(self, hour: int) -> None:
+        self.hour = hour
+
+    def time(self) -> float:
+        return NOON + 3600.0 * self.hour
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here waits")
+
+
+@dataclass
+class Farm:
+    """A project, its warehouse, and an API that lists what it is told to, in one answer."""
+
+    folder: Path
+    client: Client
+    hour: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def run(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", to: str | None = None, **options: Any) -> Summary:
+        def answer(request: httpx.Request) -> httpx.Response:
+            self.asked.append(request.url.raw_path.decode())
+            return httpx.Response(200, json={"data": list(rows)}, headers={"Date": "Tue, 22 Nov 2016 12:00:00 GMT"})
+
+        self.hour += 1
+        given = Options(hub=str(self.folder / "hub"), to=to or self.client.url, **options)
+        halves = {"run": ("pull", "load"), "pull": ("pull",), "load": ("load",), "replay": ("replay",)}[verb]
+        source, transport = parse_spec(text), httpx.MockTransport(answer)
+        return run(source, Settings({}, frozenset()), given, halves, clock=Hours(self.hour), transport=transport)
+
+    def book(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", **options: Any) -> dict[str, int]:
+        """What the load of a run that went well did: the numbers of its book that are not 0."""
+        summary = self.run(rows, text, verb, **options)
+        assert summary.status == "complete", [outcome.errors for outcome in summary.collections.values()]
+        book = summary.collections["orders"].book()
+        words = ("inserted", "updated", "unchanged", "duplicates", "stale", "filtered", "rejected", "deleted", "held_back")
+        return {word: book[word] for word in words if book[word]}
+
+    def table(self, columns: str = "id, sum, _deleted_at IS NOT NULL") -> list[tuple[Any, ...]]:
+        return self.client.ask(f"SELECT {columns} FROM shop.orders ORDER BY id")
+
+    def written(self) -> dict[int, int]:
+        """In which hour each row was written."""
+        return {id_: int(at - NOON) // 3600 for id_, at in self.table("id, extract(epoch FROM _synced_at)::BIGINT")}
+
+
+@pytest.fixture
+def farm(client: Client, tmp_path: Path) -> Farm:
+    return Farm(tmp_path, client)
+
+
+def told(summary: Summary) -> str:
+    return "; ".join(summary.collections["orders"].errors)
+
+
+# Deletes.
+
+
+def test_a_soft_delete_is_a_mark_and_comes_off_again(farm: Farm) -> None:
+    farm.run([row(1), row(2)])
+    assert farm.book([row(1)]) == {"unchanged": 1, "deleted": 1}
+    assert farm.table() == [(1, "1.00", False), (2, "1.00", True)]
+    assert farm.book([row(1), row(2)]) == {"unchanged": 1, "updated": 1}
+    assert farm.table() == [(1, "1.00", False), (2, "1.00", False)]
+
+
+def test_a_hard_delete_takes_the_row_out(farm: Farm) -> None:
+    text = spec("deletes: hard")
+    farm.run([row(1), row(2)], text)
+    assert farm.book([row(1)], text) == {"unchanged": 1, "deleted": 1}
+    assert farm.table() == [(1, "1.00", False)]
+    assert farm.book([row(1), row(2, "2.00")], text) == {"unchanged": 1, "inserted": 1}
+    assert farm.table() == [(1, "1.00", False), (2, "2.00", False)]
+
+
+def test_ignored_deletes_leave_the_row_as_it_was(farm: Farm) -> None:
+    text = spec("deletes: ignore")
+    farm.run([row(1), row(2)], text)
+    assert farm.book([row(1)], text) == {"unchanged": 1}
+    assert (farm.table(), farm.written()) == ([(1, "1.00", False), (2, "1.00", False)], {1: 1, 2: 1})
+
+
+def test_another_word_for_deletes_holds_for_what_went_before_without_a_request(farm: Farm) -> None:
+    farm.run([row(1), row(2)])
+    farm.run([row(1)])
+    farm.asked.clear()
+    farm.book([], spec("deletes: hard"), "load")
+    assert farm.table() == [(1, "1.00", False)]
+    farm.book([], spec("deletes: soft"), "load")
+    assert farm.table() == [(1, "1.00", False), (2, "1.00", True)]
+    farm.book([], spec("deletes: ignore"), "load")
+    assert farm.table() == [(1, "1.00", False), (2, "1.00", False)]
+    assert farm.asked == []
+
+
+@pytest.mark.parametrize(
+    "tombstone",
+    ["{property: state, values: removed}", "{property: state, values: [removed, gone]}", "state"],
+)
+@pytest.mark.parametrize("deletes", ["soft", "hard"])
+def test_a_record_may_say_itself_that_it_is_gone(farm: Farm, tombstone: str, deletes: str) -> None:
+    text = spec(f"deletes: {deletes}\n    tombstone: {tombstone}")
+    live, gone = [row(1), row(2)], [row(1), row(2, state="removed"), row(3, state="removed")]
+    farm.run(live, text)
+    first = farm.book(gone, text)
+    assert first == {"unchanged": 1, "updated": 1, "deleted": 1} | ({"inserted": 1} if deletes == "soft" else {"filtered": 1})
+    kept = [(1, "1.00", False), (2, "1.00", True), (3, "1.00", True)]
+    assert farm.table() == (kept if deletes == "soft" else kept[:1])
+    assert farm.book(gone, text) == ({"unchanged": 3} if deletes == "soft" else {"unchanged": 1, "filtered": 2})
+    back = farm.book(live, text)
+    assert back == {"unchanged": 1} | ({"updated": 1} if deletes == "soft" else {"inserted": 1})
+    assert farm.table()[:2] == [(1, "1.00", False), (2, "1.00", False)]
+
+
+def test_a_boolean_says_so_by_being_true(farm: Farm) -> None:
+    text = spec("tombstone: gone", "{id: integer, gone: boolean}")
+    farm.run([{"id": 1, "gone": False}, {"id": 2, "gone": True}, {"id": 3}], text)
+    assert farm.table("id, _deleted_at IS NOT NULL") == [(1, False), (2, True), (3, False)]
+
+
+MANY = [row(number) for number in range(1, 31)]
+
+
+def test_a_pass_that_finds_much_gone_deletes_nothing_until_it_is_told_to(farm: Farm) -> None:
+    farm.run(MANY)
+    summary = farm.run([*MANY[:15], row(31)])
+    assert summary.status == "failed"
+    assert told(summary) == (
+        "orders: 15 rows are gone from the source, more than `max_delete_share` (10%) of the table, so none is marked as deleted; "
+        "if that is right, say --allow-deletes"
+    )
+    assert [gone for *_, gone in farm.table()] == [False] * 31, "what is new came all the same"
+    assert farm.client.ask("SELECT held_back FROM shop._syncer_runs ORDER BY run") == [(0,), (15,)]
+    again = farm.run([], verb="load")
+    assert (again.status, told(again)) == ("failed", told(summary)), "it stays said"
+    assert farm.book([], verb="load", allow_deletes=True) == {"deleted": 15}
+    assert [id_ for id_, _, gone in farm.table() if gone] == list(range(16, 31))
+    assert farm.run([], verb="load").status == "complete"
+
+
+def test_a_pass_that_finds_the_rows_again_ends_what_was_held_back(farm: Farm) -> None:
+    farm.run(MANY)
+    farm.run(MANY[:15])
+    assert farm.book(MANY) == {"unchanged": 30}
+    assert farm.run([], verb="load").status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("share", "kept", "held"),
+    [("10%", 19, True), ("10%", 20, False), ("50%", 15, False), ("50%", 14, True), ("100%", 0, False), ("0%", 20, False), ("0%", 19, True)],
+)
+def test_the_fuse_is_a_share_of_the_rows_and_lets_ten_go_always(farm: Farm, share: str, kept: int, held: bool) -> None:
+    text = spec(f"max_delete_share: {share}")
+    farm.run(MANY, text)
+    farm.run(MANY, text)
+    assert (farm.run(MANY[:kept], text).status == "failed") == held
+
+
+def test_a_new_warehouse_learns_at_once_what_is_gone(farm: Farm, tmp_path: Path) -> None:
+    farm.run(MANY, verb="pull")
+    farm.run(MANY[:5], verb="pull")
+    assert farm.book([], verb="load") == {"inserted": 30, "duplicates": 5, "deleted": 25}
+
+
+def test_a_spec_that_changes_lets_nothing_through_the_fuse(farm: Farm) -> None:
+    farm.run(MANY)
+    farm.run(MANY[:15])
+    wider = spec(properties="{id: integer, sum: string, state: string, at: timestamp, more: {type: string, from: sum}}")
+    assert farm.run([], wider, "load").status == "failed"
+    assert farm.client.ask("SELECT count(_deleted_at), count(more) FROM shop.orders") == [(0, 30)]
+    both = spec(properties="{id: integer, sum: string, state: string, at: timestamp}")
+    assert farm.run(MANY[:5], both).status == "failed"
+    assert farm.client.ask("SELECT count(_deleted_at) FROM shop.orders") == [(0,)]
+
+
+# Modes.
+
+
+def test_an_appended_record_stays_as_it_first_came(farm: Farm) -> None:
+    text = spec("mode: append")
+    assert farm.book([row(1), row(2)], text) == {"inserted": 2}
+    assert farm.book([row(2), row(3)], text) == {"inserted": 1, "unchanged": 1}, "what is no longer listed is not gone"
+    assert farm.book([row(3, "9.00"), row(3, "8.00")], text) == {"duplicates": 1, "stale": 1}
+    assert farm.table() == [(1, "1.00", False), (2, "1.00", False), (3, "1.00", False)]
+    assert farm.written() == {1: 1, 2: 1, 3: 2}
+    assert farm.book([], text.replace("sum: string", "sum: 'decimal(9,2)'"), "load") == {}
+    assert [str(sum_) for _, sum_, _ in farm.table()] == ["1.00", "1.00", "1.00"]
+
+
+def test_a_snapshot_is_the_last_pass_and_nothing_else(farm: Farm) -> None:
+    text = spec("mode: snapshot")
+    assert farm.book(MANY, text) == {"inserted": 30}
+    assert farm.book([row(1), row(2, "2.00"), row(40)], text) == {"unchanged": 1, "updated": 1, "inserted": 1, "deleted": 28}
+    assert farm.table() == [(1, "1.00", False), (2, "2.00", False), (40, "1.00", False)]
+    assert farm.written() == {1: 1, 2: 2, 40: 2}
+    assert farm.book([], text) == {"deleted": 3}
+    assert farm.table() == []
+
+
+def test_a_snapshot_shows_nothing_of_a_pass_that_has_not_ended(tmp_path: Path, client: Client) -> None:
+    pages = spec("mode: snapshot\n    paginate: {kind: number, total: total}\n    params: {per_page: 2}")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        page = int(request.url.params.get("page", 1))
+        if page == 2 and not up:
+            return httpx.Response(404)
+        rows = [row(10 * turn + page), row(10 * turn + page + 5)]
+        return httpx.Response(200, json={"data": rows, "total": 4}, headers={"Date": "Tue, 22 Nov 2016 12:00:00 GMT"})
+
+    def go(text: str) -> str:
+        options = Options(hub=str(tmp_path / "hub"), to=client.url)
+        transport = httpx.MockTransport(answer)
+        return run(parse_spec(text), Settings({}, frozenset()), options, clock=Hours(turn), transport=transport).status
+
+    farm = Farm(tmp_path, client)
+    turn, up = 1, True
+    assert go(pages) == "complete"
+    before = farm.table()
+    turn, up = 2, False
+    assert go(pages) == "failed"
+    assert farm.table() == before
+    up = True
+    assert go(pages) == "complete"
+    assert [id_ for id_, *_ in farm.table()] == [21, 22, 26, 27]
+
+
+# Renames and replays.
+
+
+def test_a_renamed_column_keeps_its_values_and_is_not_filled_again(farm: Farm) -> None:
+    farm.run([row(1), row(2, "x")])
+    renamed = spec(properties="{id: integer, total: {type: string, was: sum, from: sum}, state: string, at: timestamp}")
+    assert farm.book([row(1), row(2, "y")], renamed) == {"unchanged": 1, "updated": 1}
+    assert farm.table("id, total") == [(1, "1.00"), (2, "y")]
+    assert farm.client.ask("SELECT count(*) FROM information_schema.columns WHERE table_name = 'orders' AND column_name = 'sum'") == [(0,)]
+    assert farm.written() == {1: 1, 2: 2}
+    again = renamed.replace("was: sum", "was: [sum, total]").replace("total:", "amount:")
+    farm.book([row(1), row(2, "y")], again)
+    assert (farm.table("id, amount"), farm.written()) == ([(1, "1.00"), (2, "y")], {1: 1, 2: 2})
+
+
+def test_a_renamed_key_stays_the_key(farm: Farm) -> None:
+    farm.run([row(1), row(2)])
+    renamed = SPEC.replace("key: id", "key: number").replace("{id: integer", "{number: {type: integer, was: id, from: id}")
+    assert farm.book([row(1, "2.00"), row(3)], renamed) == {"updated": 1, "inserted": 1, "deleted": 1}
+    assert farm.client.ask("SELECT number, sum FROM shop.orders ORDER BY 1") == [(1, "2.00"), (2, "1.00"), (3, "1.00")]
+
+
+def test_rejects_follow_a_renamed_column(farm: Farm) -> None:
+    typed = SPEC.replace("sum: string", "sum: integer")
+    farm.run([row(1, "x")], typed)
+    farm.book([], typed.replace("sum: integer", "total: {type: integer, was: sum, from: sum}"), "load")
+    farm.book([row(1, "x")], typed.replace("sum: integer", "total: {type: integer, was: sum, from: sum}"))
+    assert farm.client.ask("SELECT property, raw FROM shop._syncer_rejects") == [("total", '"x"')]
+
+
+def test_a_replay_makes_the_rows_anew_without_a_request(farm: Farm) -> None:
+    farm.run([row(1), row(2), row(3)])
+    farm.run([row(1, "2.00"), row(2)])
+    farm.client.ask("ALTER TABLE shop.orders ADD COLUMN mine VARCHAR")
+    farm.client.ask("UPDATE shop.orders SET sum = 'spoilt', mine = 'note ' || id")
+    farm.client.ask("DELETE FROM shop.orders WHERE id = 2")
+    farm.asked.clear()
+    assert farm.book([], verb="replay") == {}
+    assert farm.table("id, sum, _deleted_at IS NOT NULL, mine") == [
+        (1, "2.00", False, "note 1"), (2, "1.00", False, None), (3, "1.00", True, "note 3"),
+    ]  # fmt: skip
+    assert farm.asked == []
+    assert farm.book([row(1, "3.00"), row(2)]) == {"unchanged": 1, "updated": 1}
+
+
+def test_a_replay_takes_in_what_was_not_loaded_yet(farm: Farm) -> None:
+    farm.run([row(1)])
+    farm.run([row(1), row(2)], verb="pull")
+    assert farm.book([], verb="replay") == {"inserted": 1, "unchanged": 1}
+    assert farm.table() == [(1, "1.00", False), (2, "1.00", False)]
+
+
+@pytest.mark.parametrize("mode", ["mode: append", "mode: snapshot", "deletes: hard", "deletes: ignore"])
+def test_a_replay_gives_what_the_loads_gave(farm: Farm, mode: str) -> None:
+    text = spec(mode)
+    for rows in ([row(1), row(2), row(3)], [row(1, "2.00"), row(4)], [row(2, "5.00"), row(4, at=30)], [row(4), row(2), row(5)]):
+        farm.run(rows, text)
+    before = farm.table('id, sum, state, extract(epoch FROM "at")::BIGINT, _deleted_at IS NULL')
+    farm.book([], text, "replay")
+    assert farm.table('id, sum, state, extract(epoch FROM "at")::BIGINT, _deleted_at IS NULL') == before
+
+
+def test_a_replay_lets_nothing_through_the_fuse(farm: Farm) -> None:
+    farm.run(MANY)
+    farm.run(MANY[:15])
+    assert farm.run([], verb="replay").status == "failed"
+    assert farm.client.ask("SELECT count(_deleted_at) FROM shop.orders") == [(0,)]
+    assert farm.book([], verb="replay", allow_deletes=True)["deleted"] == 15
+
+
+def test_two_specs_do_not_fill_one_table(farm: Farm) -> None:
+    farm.run([row(1)])
+    other = SPEC.replace("name: shop", "name: store")
+    summary = farm.run([row(7)], other, schema="shop")
+    assert told(summary) == "orders: the table shop.orders is filled by another spec, shop; name another --schema for one of the two"
+    assert farm.table() == [(1, "1.00", False)]
+
+
+# What a spec cannot say.
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (spec("mode: append\n    deletes: hard"), "records of `mode: append` are never gone; leave it out"),
+        (spec("mode: snapshot\n    max_delete_share: 5%"), "a snapshot's rows are those of the last complete pass; leave it out"),
+        (
+            spec("mode: snapshot\n    cursor: {property: at, param: since}\n    changed: {path: /x}"),
+            "changes cannot be asked for; a snapshot comes as a whole each time, so leave `changed` out",
+        ),
+        (spec("tombstone: stat"), "'stat' is no property of orders"),
+        (spec("tombstone: {property: stat}"), "'stat' is no property of orders"),
+        (spec("deletes: ignore\n    tombstone: state"), "leave one of the two out"),
+        (spec("max_delete_share: 0.1"), "is no share; write one like 10%"),
+        (spec("max_delete_share: 101%"), "is no share; write one like 10%"),
+        (spec("deletes: firm"), '"firm" is not one of soft, hard, ignore'),
+        (spec(properties="{id: integer, total: {type: string, was: sum}}"), "without `from`, the value is now looked for at 'total'"),
+        (spec(properties="{id: integer, total: {type: string, was: id, from: x}}"), "'id' is another property now"),
+        (spec(properties="{id: integer, a: {type: string, was: x, from: x}, b: {type: string, was: x, from: x}}"), "name it once"),
+    ],
+)
+def test_what_does_not_go_together_is_told_when_the_spec_is_read(text: str, sentence: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text)
+    assert sentence in str(caught.value)
