@@ -169,7 +169,7 @@ def test_the_books_of_the_first_run_balance(story: Story) -> None:
         "requests": 21, "pages": 21, "received": 2020, "api_total": 2000, "stop": "total_reached", "proof": "proven",
         "budget_left": 299, "budget_resets_at": "2020-09-13T12:27:00Z",
         "read": 2020, "inserted": 2000, "updated": 0, "unchanged": 0, "duplicates": 20, "stale": 0, "filtered": 0,
-        "rejected": 0, "rejected_values": 0, "deleted": 0, "error": None,
+        "rejected": 0, "rejected_values": 0, "deleted": 0, "held_back": 0, "error": None,
     }  # fmt: skip
     assert books.each("inserted") == {name: len(table) for name, table in story.first.after.items()}
 

@@ -167,7 +167,7 @@ def test_the_crawl_of_2016_replayed_as_recorded_gives_607_of_607_cases(tmp_path:
         "requests": 13, "pages": 13, "received": 607, "api_total": 607, "stop": "no_next_link", "proof": "checked",
         "budget_left": 984, "budget_resets_at": "2020-09-13T12:27:27Z",
         "read": 607, "inserted": 607, "updated": 0, "unchanged": 0, "duplicates": 0, "stale": 0, "filtered": 0,
-        "rejected": 0, "rejected_values": 0, "deleted": 0, "error": None,
+        "rejected": 0, "rejected_values": 0, "deleted": 0, "held_back": 0, "error": None,
     }  # fmt: skip
     sent = {key(record): record for page in pages.values() for record in json.loads(page.body)["_embedded"]["entries"]}
     table = {row["id"]: row for row in rows(project.warehouse, "cases", "replay")}
