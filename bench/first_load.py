@@ -9,15 +9,15 @@ same for a second run that finds nothing new. The stand-in runs in a process of 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from tests.standins import desk_com
+
+from .measured import Measured, measured, say
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,35 +33,19 @@ def main() -> None:
         try:
             for number in range(options.runs):
                 with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                    first = _measured(url, folder)
-                    again = _measured(url, folder)
-                    _say(f"run {number + 1}, first load", first, options.cases)
-                    _say(f"run {number + 1}, nothing new", again, None)
+                    first = _run(url, folder)
+                    again = _run(url, folder)
+                    say(f"run {number + 1}, first load", first, options.cases)
+                    say(f"run {number + 1}, nothing new", again)
         finally:
             server.terminate()
 
 
-def _measured(url: str, folder: str) -> dict[str, float]:
-    """One `syncer run` as a process of its own: wall and CPU seconds, peak memory in MB, records read."""
+def _run(url: str, folder: str) -> Measured:
     settings = {"BASE_URL": url, "EMAIL": desk_com.EMAIL, "PASSWORD": desk_com.PASSWORD}
     environment = os.environ | {f"SYNCER_DESK_COM_{name}": value for name, value in settings.items()}
-    spec = str(ROOT / "specs" / "desk_com.yaml")
-    command = [sys.executable, "-m", "rest_syncer.cli", "run", spec, "--select", "cases", "--json"]
-    out = Path(folder) / "summary.json"
-    began = time.monotonic()
-    with out.open("wb") as stdout, (Path(folder) / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=stdout, stderr=log)
-        _, code, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(code)
-    wall = time.monotonic() - began
-    assert process.returncode == 0, (Path(folder) / "log").read_text()
-    read = json.loads(out.read_text())["collections"]["cases"]["read"]
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "mb": usage.ru_maxrss / 1024, "read": read}
-
-
-def _say(what: str, figures: dict[str, float], records: int | None) -> None:
-    rate = f", {records / figures['wall']:,.0f} records/s" if records else ""
-    print(f"{what}: {figures['wall']:.2f} s wall, {figures['cpu']:.2f} s CPU, {figures['mb']:.0f} MB peak{rate}", flush=True)
+    command = [sys.executable, "-m", "rest_syncer.cli", "run", str(ROOT / "specs" / "desk_com.yaml"), "--select", "cases", "--json"]
+    return measured(command, Path(folder), environment)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""A command as a process of its own, and what it took."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Wall and CPU seconds, peak memory in MB, and the document that the command printed."""
+
+    wall: float
+    cpu: float
+    mb: float
+    document: Any
+
+
+def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Measured:
+    """Run a command to its end. Raises AssertionError with what it said, where it fails."""
+    out, log = folder / "out.json", folder / "log"
+    began = time.monotonic()
+    with out.open("wb") as stdout, log.open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        _, code, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+    wall = time.monotonic() - began
+    assert process.returncode == 0, log.read_text()
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(out.read_text()))
+
+
+def say(what: str, found: Measured, records: int | None = None) -> None:
+    rate = f", {records / found.wall:,.0f} records/s" if records else ""
+    print(f"{what}: {found.wall:.2f} s wall, {found.cpu:.2f} s CPU, {found.mb:.0f} MB peak{rate}", flush=True)
