@@ -11,9 +11,10 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from .engine.errors import INTERRUPTED, SyncerError, UsageError
 
@@ -136,6 +137,48 @@ def status(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
     with _told():
         found = look(read_spec(spec), _options(hub))
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found)))
+
+
+class _ShowFirst(typer.core.TyperGroup):
+    """`syncer hub SPEC` is `syncer hub show SPEC`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+hub_app = typer.Typer(cls=_ShowFirst, help="Look after the hub: `syncer hub SPEC` shows how large it is.", no_args_is_help=True)
+app.add_typer(hub_app, name="hub")
+
+
+@hub_app.command("show")
+def hub_show(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
+    """Show how large the hub is, and how old what it holds."""
+    from .engine.parse import read_spec
+    from .engine.run import holdings
+    from .engine.show import holdings_lines
+
+    with _told():
+        found = holdings(read_spec(spec), _options(hub))
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(holdings_lines(found)))
+
+
+@hub_app.command("verify")
+def hub_verify(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
+    """Read every byte of the hub, and name what is not as it was written. What a restored file held is loaded again."""
+    from .engine.parse import read_spec
+    from .engine.run import verify
+
+    with _told():
+        segments, found = verify(read_spec(spec), _options(hub))
+    if as_json:
+        typer.echo(json.dumps({"segments": segments, "damaged": [{"what": one.what, "why": one.why} for one in found]}, indent=2))
+    else:
+        typer.echo("\n".join([*map(str, found), f"{segments:,} segments are whole" + (f", {len(found):,} damages" if found else "")]))
+    if found:
+        typer.echo("restore these files from a back-up and verify again, or let the next pull ask for what they held", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

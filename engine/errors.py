@@ -10,6 +10,7 @@ SyncerError
     ├── PageError       an answer came, but it cannot be what the spec says
     ├── Incomplete      pages ended without proof: more may exist than was received
     ├── HubError        the hub cannot be read, written or trusted
+    │   └── Damaged         a segment is not as it was written
     └── WarehouseError  the warehouse cannot be opened, written or trusted
         └── DeletesHeld     more rows are gone than may be marked without being told to
 
@@ -90,6 +91,14 @@ class Incomplete(RunError):
 
 class HubError(RunError):
     """The hub cannot be read, written or trusted."""
+
+
+class Damaged(HubError):
+    """A segment is not as it was written."""
+
+    def __init__(self, segment: str, why: str) -> None:
+        super().__init__(f"segment {segment}: is damaged ({why}); restore the file, or let the next pull ask for what it held")
+        self.segment, self.why = segment, why
 
 
 class WarehouseError(RunError):

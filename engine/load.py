@@ -6,14 +6,16 @@ died is repeated under its number, so that nothing is loaded twice and nothing i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from .deletes import Deletes
 from .destinations import Batch, Column, InDoubt, Receipt, Seen, Table, Warehouse
-from .errors import DeletesHeld, WarehouseError
-from .hub import Manifest
+from .errors import Damaged, DeletesHeld, Incomplete, WarehouseError
+from .hub import Damage, Manifest
+from .hub.fold import unmended
 from .hub.segment import number_of
 from .parse import Source
 from .plan import LoadStep, every_pass_tells, load_step, up_to_last_pass
@@ -37,10 +39,12 @@ class Loader:
     def load(self, name: str) -> Iterator[tuple[Receipt, str | None]]:
         """Everything of a collection that is not loaded yet: of each load its book, and a note where something was held back.
 
-        Raises HubError or WarehouseError; what was committed before stays. Raises DeletesHeld at the end, where more rows are
-        gone than may be marked without being told to.
+        Raises HubError or WarehouseError; what was committed before stays. Raises Incomplete at the end, where segments are damaged
+        that were not loaded, and DeletesHeld, where more rows are gone than may be marked without being told to.
         """
         collection, table = self._table(name)
+        for segment, damage in self.hub.state(name).damage.get(name, {}).items():
+            self.hub.note(name, segment, damage)
         while True:
             seen = self._seen(name, table)
             last = self._manifest(name, seen.load)
@@ -52,10 +56,16 @@ class Loader:
                 )
             refill = seen.load > 0 and (not seen.fits or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
             owed = bool(seen.held_back) and self.allow_deletes
-            manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1) or self._next(name, last, refill, owed)
+            manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1)
+            if manifest:
+                self._check(name, manifest.segments)
+            else:
+                manifest = self._next(name, last, refill, owed)
             if manifest is None:
                 break
             yield self._carry_out(name, seen, last, manifest, refill)
+        if lacking := self._lacking(name, last):
+            raise Incomplete("; ".join(map(str, lacking)))
         if seen.held_back:
             raise DeletesHeld(
                 f"{name}: {seen.held_back:,} rows are gone from the source, more than `max_delete_share` "
@@ -71,6 +81,9 @@ class Loader:
             raise WarehouseError(
                 f"{name}: some rows came from another hub, which alone can replay them; bring that back, or name another --schema"
             )
+        if damage := self.hub.damage(name):
+            segment, one = next(iter(damage.items()))
+            raise Damaged(f"{name}/{segment}", f"{one.why}, and a replay would lose what it held")
         last = self._manifest(name, seen.load)
         manifest = self.hub.plan_load(self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=()))
         yield self._carry_out(name, seen, last, manifest, refill=True, anew=True)
@@ -102,6 +115,8 @@ class Loader:
 
         def commit(step: LoadStep) -> tuple[Receipt, str | None]:
             """Stage what the step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
+            self._check(name, step.again)
+            step = step.without(self.hub.damage(name))
             with self.stage.work():
                 staged = Staged()
                 self.stage.rows(name, collection, step.new, step.epoch, True, staged)
@@ -116,6 +131,7 @@ class Loader:
                     files=staged.files,
                     starts=step.starts,
                     complete=step.complete,
+                    lacks=step.lacks,
                     gone_since=step.gone_since,
                     marks_gone=marks_gone,
                     prints=property_fingerprints(collection),
@@ -153,29 +169,46 @@ class Loader:
 
     def _next(self, name: str, last: Manifest, refill: bool, owed: bool) -> Manifest | None:
         """The next load's manifest, put into the hub; None where there is nothing to do."""
-        names, collection, taken = self.hub.segments(name), self.source.spec.collections[name], list[str]()
+        waiting, taken = [segment for segment in self.hub.segments(name) if not last.has(segment)], list[str]()
         if refill:  # alone: of what it finds gone, nothing is new
             pass
-        elif collection.mode == "snapshot":
-            taken = [segment for segment in up_to_last_pass(self.hub.state(name).of(name), names) if not last.has(segment)]
+        elif self.source.spec.collections[name].mode == "snapshot":
+            whole = set(up_to_last_pass(self.hub.state(name).of(name), self.hub.segments(name)))
+            taken = self._sound(name, [segment for segment in waiting if segment in whole], sys.maxsize)
         else:
-            taken = self._some([segment for segment in names if not last.has(segment)], name)
-        if not taken and not refill and not owed:
+            taken = self._sound(name, waiting, LOAD_BYTES)
+        skipped = tuple(segment for segment in self.hub.damage(name) if not last.has(segment))
+        if not taken and not refill and not owed and skipped == last.skipped:
             return None
         through = dict(last.through)
         for segment in taken:
             through[segment.rpartition("-")[0]] = number_of(segment)
         return self.hub.plan_load(
-            self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=tuple(taken), through=through)
+            self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=tuple(taken), through=through, skipped=skipped)
         )
 
-    def _some(self, names: Sequence[str], collection: str) -> list[str]:
-        """The first of some segments: as many as one transaction takes."""
+    def _check(self, name: str, segments: Sequence[str]) -> list[str]:
+        """Those of some segments that turn out to be damaged: it is noted."""
+        found = {segment: why for segment in segments if (why := self.hub.check(name, segment))}
+        for segment, why in found.items():
+            self.hub.note(name, segment, Damage(why))
+        return list(found)
+
+    def _lacking(self, name: str, last: Manifest) -> list[Damaged]:
+        """The damaged segments that were not loaded, and that no pass has replaced which was."""
+        state, damage = self.hub.state(name).of(name), self.hub.damage(name)
+        loaded = replace(state, passes=tuple(one for one in state.passes if last.has(one.ended)))
+        return [Damaged(f"{name}/{segment}", damage[segment].why) for segment in unmended(loaded, damage) if not last.has(segment)]
+
+    def _sound(self, name: str, segments: Sequence[str], most_bytes: int) -> list[str]:
+        """The first of some segments: as many as one transaction takes. Damaged ones are noted, and passed over."""
         taken: list[str] = []
         size = 0
-        for segment in names:
-            size += self.hub.head(collection, segment).raw_bytes
-            if taken and size > LOAD_BYTES:
+        for segment in segments:
+            if self._check(name, [segment]):
+                continue
+            size += self.hub.head(name, segment).raw_bytes
+            if taken and size > most_bytes:
                 break
             taken.append(segment)
         return taken

@@ -6,12 +6,13 @@ took long, say) comes out of the same function while running, so a plan that is 
 
 from __future__ import annotations
 
+from collections.abc import Collection as Some
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import times
-from .hub.fold import CollectionState, OpenChain, epoch
+from .hub.fold import CollectionState, OpenChain, epoch, unmended
 from .hub.segment import leg_name, number_of, run_of, segment_name
 from .spec import Collection, Purpose
 
@@ -64,11 +65,13 @@ def next_step(
     run: Run,
     begun: Sequence[Step],
     scope: str = "",
+    damaged: Some[str] = (),
 ) -> Step | None:
     """The next step of a run for a collection, after those it has already begun; None where nothing is left to do.
 
     `routes` are the fingerprints of today's ways of reading: a chain that was begun another way is begun anew. `scope` is that
-    of the records that are asked for: where it was another at the last pass, there are some that were never asked for.
+    of the records that are asked for: where it was another at the last pass, there are some that were never asked for. What
+    `damaged` segments held is asked for by a complete pass.
     """
     leg = leg_name(run.number, len(begun) + 1)
 
@@ -88,6 +91,9 @@ def next_step(
         if run.full:
             return begin("full", "a complete pass was asked for")
         open_pass = state.open.get("full")
+        lost = unmended(state, damaged)
+        if lost and not (open_pass and all(run_of(name) < run_of(open_pass.chain) for name in lost)):
+            return begin("full", f"segment {lost[0]} is damaged: what it held is asked for again")
         if open_pass and open_pass.route == routes["full"]:
             return resume("full", open_pass)
         if why := _why_full(collection, state, run, scope):
@@ -174,8 +180,19 @@ class LoadStep:
     marks_gone: bool
     """Whether this load finds out what is gone: `new` and `again` hold every key since `gone_since`."""
 
+    lacks: bool = False
+    """Whether segments are damaged, so that rows may be newer than all that is left."""
+
     def epoch(self, name: str) -> int:
         return epoch(name, self.starts)
+
+    def without(self, damaged: Some[str]) -> LoadStep:
+        """The step without damaged segments: what they held may be there still, so nothing since then is taken for gone."""
+        if not damaged:
+            return self
+        marks_gone = self.marks_gone and not any(run_of(name) >= (self.gone_since or 0) for name in damaged)
+        new, again = (tuple(name for name in names if name not in damaged) for names in (self.new, self.again))
+        return replace(self, new=new, again=again, marks_gone=marks_gone, lacks=True)
 
 
 def load_step(

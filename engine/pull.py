@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from .chain import Chain
+from .errors import Incomplete
 from .fetch import Fetcher
-from .hub import CollectionState, Hub, HubState
+from .hub import CollectionState, Damage, Hub, HubState
+from .hub.fold import unmended
 from .outcome import PullBook, Watcher
 from .plan import Run, Step, next_step
 from .spec import Purpose, Route, Spec, scope
@@ -23,6 +25,7 @@ class Puller:
         self.steps: dict[str, Step | None] = {}
         """The first step of each collection: what the plan says."""
         self.states: dict[str, CollectionState] = {}
+        self.damage: dict[str, dict[str, Damage]] = {}
 
     def routes(self, name: str) -> dict[Purpose, Route]:
         purposes: tuple[Purpose, ...] = ("full", "changed")
@@ -32,17 +35,19 @@ class Puller:
     def begin(self, run: Run, names: Sequence[str], state: HubState) -> dict[str, Step | None]:
         """What a run will begin with, for each collection that can be folded."""
         self.run = run
-        self.states = {name: state.of(name) for name in self.spec.collections if name not in state.broken}
-        self.steps = {name: self._next(name, self.states[name], self.routes(name), []) for name in names if name in self.states}
+        self.states, self.damage = {name: state.of(name) for name in self.spec.collections}, state.damage
+        self.steps = {name: self._next(name, self.states[name], self.routes(name), []) for name in names}
         return self.steps
 
     def _next(self, name: str, state: CollectionState, routes: Mapping[Purpose, Route], begun: Sequence[Step]) -> Step | None:
         prints = {purpose: route.fingerprint for purpose, route in routes.items()}
-        return next_step(name, self.spec.collections[name], state, prints, self.run, begun, scope(routes))
+        return next_step(name, self.spec.collections[name], state, prints, self.run, begun, scope(routes), self.damage.get(name, ()))
 
     def pull(self, name: str, book: PullBook) -> None:
         """Everything that is due for a collection. Raises RunError; the book holds what was received all the same."""
         routes, begun, parent = self.routes(name), list[Step](), self.spec.collections[name].parent
+        if parent and (lost := unmended(self.states[parent.collection], self.damage.get(parent.collection, {}))):
+            raise Incomplete(f"{name}: segment {parent.collection}/{lost[0]}, of its parents, is damaged; run again when they are complete")
         while step := self._next(name, self.states[name], routes, begun):
             if begun:
                 self.watcher.goes_on(name, step.reason)

@@ -20,10 +20,10 @@ from . import times
 from .account import locked
 from .clock import Clock
 from .destinations import Receipt, Warehouse, warehouse
-from .errors import INTERRUPTED, Incomplete, Refused, SyncerError, UsageError
+from .errors import INTERRUPTED, Damaged, Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
 from .fetch import Fetcher
-from .hub import Hub, Identity
+from .hub import Damage, Found, Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader, table_of
 from .outcome import Observer, Outcome, PullBook, Summary
@@ -163,6 +163,34 @@ def status(source: Source, options: Options) -> dict[str, Any]:
     }
 
 
+def holdings(source: Source, options: Options) -> dict[str, Any]:
+    """How large a hub is: of each collection its segments, records, bytes on the disk and of its records, and how old it is."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    damage = hub.state().damage
+    collections = {}
+    for name in source.spec.collections:
+        names = [segment for segment in hub.segments(name) if segment not in damage.get(name, {})]
+        heads = [hub.head(name, segment) for segment in names]
+        collections[name] = {
+            "segments": len(heads),
+            "damaged": len(damage.get(name, {})),
+            "records": sum(head.records for head in heads),
+            "bytes": sum(hub.size(name, segment) for segment in names),
+            "raw_bytes": sum(head.raw_bytes for head in heads),
+            "oldest": times.show(min(head.began for head in heads)) if heads else None,
+            "newest": times.show(max(head.began for head in heads)) if heads else None,
+        }
+    identity = hub.identity()
+    return {"hub": str(hub.root), "id": identity and identity.id, "collections": collections}
+
+
+def verify(source: Source, options: Options) -> tuple[int, list[Found]]:
+    """Read every byte of a hub: how many segments it has, and what is not as it was written. Damage is noted, for the next pull."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    found = hub.verify()
+    return sum(len(hub.segments(name)) for name in source.spec.collections), found
+
+
 def _claim(job: _Job, settings: Settings, base: str) -> Identity:
     declared = job.source.spec.settings
     account = {name: settings.values[name] for name, setting in declared.items() if setting.account and name in settings.values}
@@ -172,6 +200,9 @@ def _claim(job: _Job, settings: Settings, base: str) -> Identity:
 def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
     """The source run: a plan, then its collections one after the other; each is handed to the loads as soon as it is in."""
     state, observer, settings = job.hub.state(), job.observer, fetcher.settings
+    for collection, damage in state.damage.items():
+        for segment, one in damage.items():
+            job.hub.note(collection, segment, one)
 
     def stored(name: str) -> None:
         """While a first pass goes on, what is durable is loaded beside it; a later pass is loaded when it has ended."""
@@ -197,12 +228,14 @@ def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
                 outcome.fail("incomplete" if stopped[0] == INTERRUPTED else "failed", stopped[0])
                 return
             try:
-                state.of(name)
                 puller.pull(name, outcome.pull)
             except Refused as error:
                 stopped.append(settings.hide(str(error)))
                 outcome.fail("failed", stopped[-1])
             except SyncerError as error:
+                if isinstance(error, Damaged):
+                    collection, _, segment = error.segment.partition("/")
+                    job.hub.note(collection, segment, Damage(error.why))
                 outcome.fail("incomplete" if isinstance(error, Incomplete) else "failed", settings.hide(str(error)))
             except KeyboardInterrupt:
                 stopped.append(INTERRUPTED)
@@ -326,7 +359,7 @@ class _Loads:
                 outcome.fail("incomplete", "every record was rejected; see _syncer_rejects for why, and correct the key or `records`")
         except SyncerError as error:
             if last:  # what failed before is tried again by then
-                outcome.fail("failed", str(error))
+                outcome.fail("incomplete" if isinstance(error, Incomplete) else "failed", str(error))
         except Exception as error:
             outcome.fail("failed", _unexpected(error))
         if last:

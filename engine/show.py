@@ -156,6 +156,17 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     return lines + [_line(row, widths) for row in rows]
 
 
+def holdings_lines(holdings: Mapping[str, Any]) -> list[str]:
+    """How large a hub is, as a table."""
+    if holdings["id"] is None:
+        return [f"{holdings['hub']}: nothing was pulled yet"]
+    words = ("records", "segments", "damaged", "bytes", "raw_bytes", "oldest", "newest")
+    rows = [["", *(word.replace("_", " ") for word in words)]]
+    rows += [[name, *(_cell(found[word]) for word in words)] for name, found in holdings["collections"].items()]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [f"hub {holdings['hub']} ({holdings['id']})", *(_line(row, widths) for row in rows)]
+
+
 def _cell(value: object) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 

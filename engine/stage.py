@@ -23,7 +23,7 @@ import msgspec
 
 from . import spec
 from .columns import Boolean, Integer, Reject, Timestamp
-from .errors import HubError
+from .errors import Damaged, HubError
 from .hub import Head, Hub, Slice
 from .hub.folder import make_folder
 from .hub.segment import run_of
@@ -470,9 +470,7 @@ class _Piece:
         for head in self.heads:
             found = len(self.hub.records(self.collection, head.name))
             if found != head.records:
-                raise HubError(
-                    f"segment {self.collection}/{head.name}: holds {found:,} records where its head says {head.records:,}; restore the file"
-                )
+                raise Damaged(f"{self.collection}/{head.name}", f"it holds {found:,} records, and its head says {head.records:,}")
 
     def _named(self) -> str:
         others = f" or one of the {len(self.heads) - 1} after it" if len(self.heads) > 1 else ""

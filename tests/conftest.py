@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.farm import Farm
 from tests.postgres import Server, programs, serving
 from tests.shop import Client, Database, File
 
@@ -45,3 +46,8 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
         return File(tmp_path / "shop.duckdb")
     server: Server = request.getfixturevalue("postgres")
     return Database(server.database())
+
+
+@pytest.fixture
+def farm(client: Client, tmp_path: Path) -> Farm:
+    return Farm(tmp_path, client)

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rest_syncer.engine.errors import HubError
-from rest_syncer.engine.hub.fold import CollectionState, HubState, OpenChain, Pass, epoch, fold
+from rest_syncer.engine.hub.fold import CollectionState, HubState, OpenChain, Pass, epoch, fold, unmended
 from rest_syncer.engine.hub.segment import Ended, Head
 
 END = Ended("total_reached", "proven", gone=True)
@@ -120,10 +119,10 @@ def test_the_names_of_all_that_is_in_it_follow_from_the_legs() -> None:
     assert list(state_of(*heads).names) == [one.name for one in heads]
 
 
-def test_what_cannot_be_folded_is_not_taken_for_what_was_known_before() -> None:
-    state = HubState(1, {"orders": state_of(head("000001-01-000000"))}, {"orders": "segment orders/000001-01-000001: is cut off"})
-    with pytest.raises(HubError, match="000001-01-000001: is cut off"):
-        state.of("orders")
+def test_damage_is_mended_by_a_pass_that_began_later() -> None:
+    damaged, passes = ["000002-01-000000"], ("000001-01", "000002-01", "000003-01")
+    states = [CollectionState()] + [state_of(head(f"{leg}-000000", ended=END)) for leg in passes]
+    assert [unmended(state, damaged) for state in states] == [damaged, damaged, damaged, []]
 
 
 def test_a_stored_fold_goes_on_as_if_all_had_been_read() -> None:

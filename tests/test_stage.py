@@ -608,7 +608,7 @@ def test_a_segment_that_holds_another_number_of_records_than_it_says_is_named(tm
     def lying(data: bytes) -> bytes:
         return encode(replace(head_of(BAD, [b"{}"] * held), records=said), [b'{"id":2}'] * held, [])
 
-    with pytest.raises(HubError, match=rf"^segment things/{BAD}: holds {held} records where its head says {said}; "):
+    with pytest.raises(HubError, match=rf"^segment things/{BAD}: is damaged \(it holds {held} records, and its head says {said}\)"):
         staging_of_damaged(tmp_path, lying)
 
 

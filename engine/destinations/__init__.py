@@ -71,6 +71,8 @@ class Batch:
     clear_rejects: bool
     """Whether everything was read again, so that older rejects no longer hold."""
     synced_at: int
+    lacks: bool = False
+    """Whether versions are lacking, so that rows may be newer than all of the batch although it is `complete`."""
     source: str = ""
     """The name of the spec."""
     most_gone: Share | None = None

@@ -137,8 +137,9 @@ class Upsert:
         older, doubt = "false", "false"
         if table.appends:
             older = f"({self._later()} AND ({differs}))"
-        elif not batch.complete:
+        elif batch.lacks or not batch.complete:
             older, doubt = self._older(table.cursor)
+            doubt = "false" if batch.complete else doubt
         self.sql.ask(
             f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
             f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS _syncer_gone_at, "

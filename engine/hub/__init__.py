@@ -4,12 +4,13 @@
     DIR/<source>/moves/000001.json                      that it is the same account after a move
     DIR/<source>/plans/000003.json                      what run 3 set out to do, and the fold of all before it, or where that is
     DIR/<source>/segments/<collection>/<name>.ndjson.zst
+    DIR/<source>/damaged/<collection>/<name>.json       that a segment is damaged or missing
     DIR/<source>/loads/<warehouse>/<schema>/<collection>/000002.json   which segments load 2 takes
     DIR/<source>/account/                               locks: what processes of one account share
     DIR/<source>/stage/                                 what a load has in hand; swept when it is over
 
-But for the last two, nothing is ever changed or overwritten; the listing is the only truth. `segment` is the file's format,
-`fold` what all heads say together, `folder` the store beneath.
+But for the last two, and for notes of damage that was mended, nothing is ever changed or overwritten; the listing is the only
+truth. `segment` is the file's format, `fold` what all heads say together, `folder` the store beneath.
 """
 
 from __future__ import annotations
@@ -25,18 +26,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import HubError, UsageError
-from .fold import CollectionState, HubState, fold
+from ..errors import Damaged, HubError, UsageError
+from .fold import CollectionState, Damage, HubState, fold, gaps
 from .folder import Folder
-from .segment import Head, Slice, StoredPage, decode_head, decode_pages, decode_records, decode_slices, encode, run_of
+from .segment import Head, Slice, StoredPage, check, decode_head, decode_pages, decode_records, decode_slices, encode, leg_name, run_of
 
 _HEAD_GUESS = 4096
+_SEGMENT = r"\d{6,}-\d{2,}-\d{6,}"
+MISSING = "it is missing"
 FOLD_EVERY = 32
 """How many heads, or manifests, are read one by one at most before a fold is worth its bytes; in a large hub, an eighth of it."""
 
 T = TypeVar("T")
 
-__all__ = ["CollectionState", "Head", "Hub", "HubState", "Identity", "Manifest", "Slice", "StoredPage"]
+__all__ = ["CollectionState", "Damage", "Found", "Head", "Hub", "HubState", "Identity", "Manifest", "Slice", "StoredPage"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,17 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Found:
+    """Something in a hub that is not as it was written."""
+
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What one load takes: new segments, and, with them, everything up to `through` (leg -> last number)."""
 
@@ -59,10 +73,12 @@ class Manifest:
     through: dict[str, int] = field(default_factory=dict)
     carried: int = 0
     """The load whose file carries `through`; 0 in that file itself."""
+    skipped: tuple[str, ...] = ()
+    """Segments that were passed over, up to this load, for they are damaged."""
 
     def has(self, name: str) -> bool:
         leg, _, number = name.rpartition("-")
-        return int(number) <= self.through.get(leg, -1)
+        return int(number) <= self.through.get(leg, -1) and name not in self.skipped
 
 
 class Hub:
@@ -105,31 +121,75 @@ class Hub:
         return renamed
 
     def state(self, *only: str) -> HubState:
-        """The fold of everything in the hub, or of some collections: the last plan's, and the heads of all later segments."""
+        """The fold of everything in the hub, or of some collections: the last plan's, and the heads of all later segments.
+
+        What is damaged or missing is passed over, and told.
+        """
         plans = self._named("plans", r"\d{6,}\.json")
         last = self._decoded(plans[-1], _Plan) if plans else _Plan()
         folded = self._decoded(_plan(last.folded), _Plan) if last.folded else last
         known = folded.fold or HubState()
-        collections, broken, behind = dict(known.collections), dict[str, str](), 0
+        collections, damage, behind = dict(known.collections), dict[str, dict[str, Damage]](), 0
         for name in only or {**known.collections, **dict.fromkeys(self._collections())}:
-            try:
-                there = self._there(name, known.of(name), last)
-                later = [self.head(name, segment) for segment in there if not known.of(name).has(segment)]
-                collections[name], behind = reduce(fold, later, known.of(name)), behind + len(later)
-            except HubError as error:
-                broken[name] = str(error)
-        return HubState(last.run, collections, broken, folded.run, behind)
+            noted, heads = self.damage(name), list[Head]()
+            for segment in self.segments(name):
+                if not known.of(name).has(segment):
+                    try:
+                        heads.append(self.head(name, segment))
+                    except Damaged as error:
+                        noted[segment] = Damage(error.why)
+            noted = self._missing(name, known.of(name), heads, noted, last) | noted
+            collections[name], behind = reduce(fold, heads, known.of(name)), behind + len(heads)
+            damage |= {name: noted} if noted else {}
+        return HubState(last.run, collections, damage, folded.run, behind)
 
-    def _there(self, collection: str, known: CollectionState, last: _Plan) -> list[str]:
-        """All segments of a collection. Raises HubError where one is missing that is known, or that the last plan counted."""
-        there = self.segments(collection)
-        gone = sorted(set(known.names).difference(there))
-        missing = max(len(gone), last.segments.get(collection, 0) - sum(1 for name in there if run_of(name) < last.run))
-        if missing:
-            which = f"{collection}/{gone[0]}" if gone else f"of {collection}"
-            more = f" ({missing:,} in all)" if missing > 1 else ""
-            raise HubError(f"segment {which}: is missing{more}; restore the file, or begin anew with another --hub")
-        return there
+    def _missing(
+        self, collection: str, known: CollectionState, later: Sequence[Head], noted: Mapping[str, Damage], last: _Plan
+    ) -> dict[str, Damage]:
+        """The segments that are not there, but known, or between others, or counted by the last plan: those have its number, and a zero."""
+        there = set(self._listed(collection))
+        named = {*known.names, *gaps(known, later, noted)}.difference(there)
+        accounted = {*there, *named, *noted}
+        nameless = last.segments.get(collection, 0) - sum(1 for name in accounted if run_of(name) < last.run)
+        counted = [f"{leg_name(last.run, 0)}-{number:06}" for number in range(nameless)]
+        some = Damage(f"one is missing that was there before run {last.run}")
+        return {**dict.fromkeys(sorted(named), Damage(MISSING)), **dict.fromkeys(counted, some)}
+
+    def damage(self, collection: str) -> dict[str, Damage]:
+        """The segments that were found damaged or missing."""
+        notes = self._named(f"damaged/{collection}", _SEGMENT + r"\.json")
+        return {Path(note).stem: self._decoded(note, Damage) for note in notes}
+
+    def note(self, collection: str, segment: str, damage: Damage) -> None:
+        """Remember that a segment is damaged: nothing reads it from now on, and the next pull asks for what it held."""
+        self.folder.put(f"damaged/{collection}/{segment}.json", _encoded(damage))
+
+    def check(self, collection: str, segment: str) -> str | None:
+        """What is wrong with a segment; None where every byte is as it was written."""
+        try:
+            check(self.folder.get(self._file(collection, segment)), f"{collection}/{segment}")
+        except Damaged as error:
+            return error.why
+        return None
+
+    def verify(self) -> list[Found]:
+        """Read everything that the hub holds: what is damaged is noted, and what was noted and is whole is struck from the notes."""
+        found, state = list[Found](), self.state()
+        for collection in state.collections:
+            noted, listed = state.damage.get(collection, {}), self._listed(collection)
+            for segment in sorted({*listed, *noted}):
+                why = self.check(collection, segment) if segment in listed else noted[segment].why
+                if why:
+                    self.note(collection, segment, noted.get(segment) or Damage(why))
+                    found.append(Found(f"segment {collection}/{segment}", why))
+                elif segment in noted:
+                    self.folder.remove(f"damaged/{collection}/{segment}.json")
+        for file in (*self._named("plans", r"\d{6,}\.json"), *self.folder.tree("loads")):
+            try:
+                self._decoded(file, Manifest if file.startswith("loads/") else _Plan)
+            except HubError:
+                found.append(Found(file, "cannot be read"))
+        return found
 
     def begin(self, plan: Callable[[int], Mapping[str, Any]], state: HubState) -> int:
         """Put the next plan, made for the number that it gets, and give that: the run's. Two runs at once get two numbers.
@@ -138,11 +198,10 @@ class Hub:
         together would grow with the square of the runs.
         """
         run = state.run + 1
-        sound = {name: known for name, known in state.collections.items() if name not in state.broken}
         while True:
             carries = not state.folded or state.behind >= max(FOLD_EVERY, state.size // 8)
             its = {"fold": {"collections": asdict(state)["collections"]}} if carries else {"folded": state.folded}
-            counted = {name: sum(1 for segment in known.names if run_of(segment) < run) for name, known in sound.items()}
+            counted = {name: sum(1 for segment in known.names if run_of(segment) < run) for name, known in state.collections.items()}
             if self.folder.put(_plan(run), _encoded({**plan(run), "run": run, "segments": counted, **its})):
                 return run
             run += 1
@@ -155,13 +214,21 @@ class Hub:
         return self.head(head.collection, head.name)
 
     def segments(self, collection: str) -> list[str]:
-        """The names of all segments of a collection, in the hub's order."""
-        found = self._named(f"segments/{collection}", r"\d{6,}-\d{2,}-\d{6,}\.ndjson\.zst")
+        """The names of all segments of a collection, in the hub's order, but for those that are noted as damaged."""
+        damaged = {Path(note).stem for note in self._named(f"damaged/{collection}", _SEGMENT + r"\.json")}
+        return [name for name in self._listed(collection) if name not in damaged]
+
+    def _listed(self, collection: str) -> list[str]:
+        found = self._named(f"segments/{collection}", _SEGMENT + r"\.ndjson\.zst")
         return [Path(name).name.removesuffix(".ndjson.zst") for name in found]
 
     def path(self, collection: str, name: str) -> Path:
         """The file in which a segment lies: the only place that knows."""
         return self.root / self._file(collection, name)
+
+    def size(self, collection: str, name: str) -> int:
+        """A segment's bytes on the disk."""
+        return self.folder.size(self._file(collection, name))
 
     def head(self, collection: str, name: str) -> Head:
         return self._start(collection, name, decode_head)
@@ -178,15 +245,15 @@ class Hub:
             if found is not None:
                 return found
             if length >= needed:
-                raise HubError(f"segment {collection}/{name}: is cut off; restore the file")
+                raise Damaged(f"{collection}/{name}", "it is cut off")
             length = needed
 
     def records(self, collection: str, name: str) -> list[bytes]:
-        """A segment's exact records, checked. Raises HubError where it is damaged."""
+        """A segment's exact records, checked. Raises Damaged."""
         return decode_records(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
 
     def pages(self, collection: str, name: str) -> tuple[list[StoredPage], list[bytes]]:
-        """What is kept of a segment's answers, and all their records, checked. Raises HubError where it is damaged."""
+        """What is kept of a segment's answers, and all their records, checked. Raises Damaged."""
         return decode_pages(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
 
     def manifest(self, warehouse: str, schema: str, collection: str, load: int) -> Manifest | None:

@@ -5,11 +5,10 @@ State is derived, never kept twice: plans carry the fold of all before them, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import HubError
 from .segment import Head, number_of, run_of, segment_name
 
 
@@ -77,14 +76,21 @@ class CollectionState:
 
 
 @dataclass(frozen=True)
+class Damage:
+    """What is wrong with a segment."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class HubState:
     """Everything a plan needs to know of a hub."""
 
     run: int = 0
     """The number of the last plan."""
     collections: dict[str, CollectionState] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
-    """Of collections that cannot be folded: why. What is in `collections` of them is what was known before."""
+    damage: dict[str, dict[str, Damage]] = field(default_factory=dict)
+    """By collection, the segments that cannot be read: nothing of them is in `collections`, unless it was known before."""
     folded: int = 0
     """The plan that carries the fold from which this was made."""
     behind: int = 0
@@ -95,9 +101,6 @@ class HubState:
         return sum(len(state.tips) + len(state.passes) for state in self.collections.values())
 
     def of(self, collection: str) -> CollectionState:
-        """Raises HubError where the collection cannot be folded."""
-        if collection in self.broken:
-            raise HubError(self.broken[collection])
         return self.collections.get(collection, CollectionState())
 
 
@@ -120,6 +123,31 @@ def fold(state: CollectionState, head: Head) -> CollectionState:
     if head.since is not None and state.cursor is not None and head.since > state.cursor:
         return state
     return replace(state, cursor=_later(state.cursor, head.until))
+
+
+def gaps(state: CollectionState, heads: Sequence[Head], damaged: Iterable[str]) -> list[str]:
+    """The segments that are missing between those of a state and the last of some later heads: a chain's numbers have no gaps.
+
+    A damaged segment does not tell of which chain it is: it may be the one that lacks its number.
+    """
+    there = set(map(number_of, damaged))
+    known = {chain.chain: number_of(chain.after) + 1 for chain in state.open.values()}
+    chains: dict[str, dict[int, str]] = {}
+    for head in heads:
+        chains.setdefault(head.chain, {})[head.number] = head.leg
+    missing = []
+    for chain, legs in chains.items():
+        leg = ""
+        for number in range(max(legs), known.get(chain, 0) - 1, -1):
+            leg = legs.get(number, leg)
+            missing += [segment_name(leg, number)] if number not in legs and number not in there else []
+    return sorted(missing)
+
+
+def unmended(state: CollectionState, damaged: Iterable[str]) -> list[str]:
+    """The damaged segments that no complete pass came after: what they held may be lacking."""
+    last = max((one.run for one in state.passes), default=0)
+    return sorted(name for name in damaged if run_of(name) >= last)
 
 
 def epoch(name: str, starts: Iterable[int]) -> int:

@@ -74,6 +74,22 @@ class Folder:
             raise HubError(f"hub {self.root}: cannot be listed ({error.strerror}); correct its permissions") from error
         return sorted(f"{prefix}/{name}" for name in found if not name.startswith(_TEMPORARY))
 
+    def remove(self, name: str) -> None:
+        """Take a file away that nothing depends on any more."""
+        try:
+            (self.root / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise HubError(f"hub {self.root}: cannot remove {name} ({error.strerror}); correct its permissions") from error
+
+    def tree(self, prefix: str) -> list[str]:
+        """All files beneath a folder, sorted, temporary ones left out."""
+        found = [file.relative_to(self.root).as_posix() for file in (self.root / prefix).rglob("*") if file.is_file()]
+        return sorted(name for name in found if not Path(name).name.startswith(_TEMPORARY))
+
+    def size(self, name: str) -> int:
+        """A file's bytes."""
+        return (self.root / name).stat().st_size
+
     def sweep(self) -> None:
         """Remove what crashed writers left. Only for one who holds the lock: another's file may be in the making."""
         for leftover in self._leftovers():

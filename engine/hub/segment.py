@@ -24,7 +24,7 @@ from zlib import crc32
 import msgspec
 import zstandard
 
-from ..errors import HubError
+from ..errors import Damaged, HubError
 
 FORMAT = 1
 _HEAD, _ENVELOPES, _SLICES = 0x184D2A50, 0x184D2A51, 0x184D2A52
@@ -158,13 +158,13 @@ def encode(head: Head, records: Sequence[bytes], envelopes: Sequence[dict[str, A
 def decode_head(data: bytes, name: str) -> tuple[Head | None, int]:
     """The head, and where it ends; None where `data` is too short to hold it whole (then: how many bytes it takes).
 
-    Raises HubError where this is no segment, or one of a later format.
+    Raises Damaged where this is no segment, and HubError for one of a later format.
     """
     if len(data) < 8:
-        raise HubError(f"segment {name}: is cut off; restore the file")
+        raise Damaged(name, "it is cut off")
     magic, length = struct.unpack("<II", data[:8])
     if magic != _HEAD:
-        raise HubError(f"segment {name}: is not a segment of this hub; restore the file")
+        raise Damaged(name, "it is no segment")
     if len(data) < 8 + length:
         return None, 8 + length
     content = data[8 : 8 + length]
@@ -173,33 +173,39 @@ def decode_head(data: bytes, name: str) -> tuple[Head | None, int]:
             raise ValueError
         head = msgspec.json.decode(content, type=Head)
     except (msgspec.MsgspecError, ValueError):
-        raise HubError(f"segment {name}: its head cannot be read; restore the file") from None
+        raise Damaged(name, "its head cannot be read") from None
     if head.format > FORMAT:
         raise HubError(f"segment {name}: was written by a newer syncer (format {head.format}); upgrade this one")
     return head, 8 + length
 
 
+def check(data: bytes, name: str) -> None:
+    """Raises Damaged where a byte of a whole file is not as it was written."""
+    head, start = decode_head(data, name)
+    if head is None or sha256(data[start:]).hexdigest() != head.sha256:
+        raise Damaged(name, "its checksum does not fit")
+
+
 def decode_records(data: bytes, name: str) -> list[bytes]:
-    """The records of a whole file, checked against its head. Raises HubError where a byte of it is not as it was written."""
+    """The records of a whole file, checked against its head. Raises Damaged where a byte of it is not as it was written."""
     return _decode_body(data, name)[0]
 
 
 def decode_pages(data: bytes, name: str) -> tuple[list[StoredPage], list[bytes]]:
-    """What is kept of the answers in a whole file, and all their records. Raises HubError like `decode_records`."""
+    """What is kept of the answers in a whole file, and all their records. Raises Damaged like `decode_records`."""
     records, rest = _decode_body(data, name)
     lines = zstandard.ZstdDecompressor().decompressobj().decompress(rest[8:]).splitlines()
     try:
         return [msgspec.json.decode(line, type=StoredPage) for line in lines], records
     except msgspec.MsgspecError:
-        raise HubError(f"segment {name}: what it keeps of the answers cannot be read; restore the file") from None
+        raise Damaged(name, "what it keeps of the answers cannot be read") from None
 
 
 def _decode_body(data: bytes, name: str) -> tuple[list[bytes], bytes]:
     """The records, and the frame behind them."""
+    check(data, name)
     head, start = decode_head(data, name)
-    if head is None or sha256(data[start:]).hexdigest() != head.sha256:
-        raise HubError(f"segment {name}: is damaged (its checksum does not fit); restore the file")
-    if head.slices:
+    if head and head.slices:
         _, start = decode_slices(data, name)
     if data[start : start + 4] == struct.pack("<I", _ENVELOPES):
         return [], data[start:]
@@ -211,7 +217,7 @@ def _decode_body(data: bytes, name: str) -> tuple[list[bytes], bytes]:
 def decode_slices(data: bytes, name: str) -> tuple[list[Slice] | None, int]:
     """The slices of a segment that has some, and where they end; None where `data` is too short (then: how many bytes it takes).
 
-    Raises HubError where they cannot be read.
+    Raises Damaged where they cannot be read.
     """
     head, start = decode_head(data, name)
     if head is None or len(data) < start + 8:
@@ -225,7 +231,7 @@ def decode_slices(data: bytes, name: str) -> tuple[list[Slice] | None, int]:
             raise ValueError
         return msgspec.json.decode(zstandard.ZstdDecompressor().decompress(data[start + 8 : end]), type=list[Slice]), end
     except (msgspec.MsgspecError, zstandard.ZstdError, ValueError):
-        raise HubError(f"segment {name}: its slices cannot be read; restore the file") from None
+        raise Damaged(name, "its slices cannot be read") from None
 
 
 def _seal(content: bytes) -> bytes:

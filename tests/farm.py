@@ -1,0 +1,96 @@
+"""A project of one collection whose API lists what a test tells it to, in one answer; an hour goes by with each run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from rest_syncer.engine.clock import Clock
+from rest_syncer.engine.outcome import Summary
+from rest_syncer.engine.parse import parse_spec
+from rest_syncer.engine.run import Options, run
+from rest_syncer.engine.settings import Settings
+from tests.shop import Client
+
+Row = dict[str, Any]
+
+SPEC = """
+syncer: 1
+name: shop
+api: {base_url: https://api.example.com, records: data}
+collections:
+  orders:
+    key: id
+    properties: {id: integer, sum: string, state: string, at: timestamp}
+"""
+NOON = 1_479_816_000
+
+
+def spec(more: str = "", properties: str | None = None) -> str:
+    """The spec, with more words for its one collection, or with other properties."""
+    text = SPEC.replace("    key: id\n", f"    key: id\n    {more}\n") if more else SPEC
+    return text if properties is None else text.replace("{id: integer, sum: string, state: string, at: timestamp}", properties)
+
+
+def row(id_: int, sum_: str = "1.00", state: str | None = None, at: int = 0) -> Row:
+    return {"id": id_, "sum": sum_, "state": state, "at": f"2016-11-22T11:00:{at:02}Z"}
+
+
+class Hours(Clock):
+    """An hour goes by with each run."""
+
+    def __init__(self, hour: int) -> None:
+        self.hour = hour
+
+    def time(self) -> float:
+        return NOON + 3600.0 * self.hour
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here waits")
+
+
+@dataclass
+class Farm:
+    """A project, its warehouse, and an API that lists what it is told to, in one answer."""
+
+    folder: Path
+    client: Client
+    hour: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def run(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", to: str | None = None, **options: Any) -> Summary:
+        def answer(request: httpx.Request) -> httpx.Response:
+            self.asked.append(request.url.raw_path.decode())
+            return httpx.Response(200, json={"data": list(rows)}, headers={"Date": "Tue, 22 Nov 2016 12:00:00 GMT"})
+
+        self.hour += 1
+        given = Options(hub=str(self.folder / "hub"), to=to or self.client.url, **options)
+        halves = {"run": ("pull", "load"), "pull": ("pull",), "load": ("load",), "replay": ("replay",)}[verb]
+        source, transport = parse_spec(text), httpx.MockTransport(answer)
+        return run(source, Settings({}, frozenset()), given, halves, clock=Hours(self.hour), transport=transport)
+
+    def book(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", **options: Any) -> dict[str, int]:
+        """What the load of a run that went well did: the numbers of its book that are not 0."""
+        summary = self.run(rows, text, verb, **options)
+        assert summary.status == "complete", [outcome.errors for outcome in summary.collections.values()]
+        book = summary.collections["orders"].book()
+        words = ("inserted", "updated", "unchanged", "duplicates", "stale", "filtered", "rejected", "deleted", "held_back")
+        return {word: book[word] for word in words if book[word]}
+
+    def table(self, columns: str = "id, sum, _deleted_at IS NOT NULL") -> list[tuple[Any, ...]]:
+        return self.client.ask(f"SELECT {columns} FROM shop.orders ORDER BY id")
+
+    def written(self) -> dict[int, int]:
+        """In which hour each row was written."""
+        return {id_: int(at - NOON) // 3600 for id_, at in self.table("id, extract(epoch FROM _synced_at)::BIGINT")}
+
+
+def told(summary: Summary) -> str:
+    return "; ".join(summary.collections["orders"].errors)
+
+
+MANY = [row(number) for number in range(1, 31)]
