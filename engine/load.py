@@ -16,9 +16,9 @@ from .destinations import Batch, Column, InDoubt, Receipt, Seen, Table, Warehous
 from .errors import Damaged, DeletesHeld, Incomplete, WarehouseError
 from .hub import Damage, Manifest
 from .hub.fold import unmended
-from .hub.segment import number_of
+from .hub.segment import number_of, run_of
 from .parse import Source
-from .plan import LoadStep, every_pass_tells, load_step, up_to_last_pass
+from .plan import Loaded, LoadStep, every_pass_tells, load_step, overtaken_since, settled, up_to_last_pass
 from .spec import KEY, Collection, property_fingerprints
 from .stage import Stage, Staged
 
@@ -110,17 +110,22 @@ class Loader:
         state = self.hub.state(name).of(name)
         state = every_pass_tells(state) if collection.mode == "snapshot" else state
         owed_since = (seen.gone or 0) if seen.held_back and self.allow_deletes else None
-        step = partial(load_step, state, manifest.load, manifest.segments, before, refill, seen.strangers, owed_since=owed_since)
+        since = overtaken_since(state, manifest.segments, before, seen.strangers, owed_since)
+        is_settled = since is None or settled(state, {*before, *manifest.segments}, self._loads_since(name, seen.load, since))
+        step = partial(
+            load_step, state, manifest.load, manifest.segments, before, refill, seen.strangers, owed_since=owed_since, is_settled=is_settled
+        )
         most = None if refill or self.allow_deletes or collection.mode == "snapshot" or seen.gone is None else collection.max_delete_share
 
         def commit(step: LoadStep) -> tuple[Receipt, str | None]:
             """Stage what the step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
-            self._check(name, step.again)
+            self._check(name, [*step.again, *step.keys])
             step = step.without(self.hub.damage(name))
             with self.stage.work():
                 staged = Staged()
                 self.stage.rows(name, collection, step.new, step.epoch, True, staged)
                 self.stage.rows(name, collection, step.again, step.epoch, False, staged)
+                keys = self.stage.keys(name, collection, step.keys, staged)
                 marks_gone, note = step.marks_gone and not (refill and seen.held_back and not self.allow_deletes), None
                 if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
                     marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"
@@ -129,6 +134,7 @@ class Loader:
                     hub=self.hub_id,
                     load=step.load,
                     files=staged.files,
+                    keys=keys,
                     starts=step.starts,
                     complete=step.complete,
                     lacks=step.lacks,
@@ -186,6 +192,15 @@ class Loader:
         return self.hub.plan_load(
             self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=tuple(taken), through=through, skipped=skipped)
         )
+
+    def _loads_since(self, name: str, last: int, run: int) -> Iterator[Loaded]:
+        """The loads, up to the last, that took segments of a run or of later ones."""
+        books = self.warehouse.books(self.hub_id, name)
+        for load in range(last, 0, -1):
+            segments = self.hub.taken(self.warehouse_id, self.schema, name, load)
+            if segments and all(run_of(segment) < run for segment in segments):
+                return
+            yield Loaded(segments, books[load].stale, books[load].duplicates)
 
     def _check(self, name: str, segments: Sequence[str]) -> list[str]:
         """Those of some segments that turn out to be damaged: it is noted."""

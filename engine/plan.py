@@ -7,7 +7,7 @@ took long, say) comes out of the same function while running, so a plan that is 
 from __future__ import annotations
 
 from collections.abc import Collection as Some
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -178,7 +178,9 @@ class LoadStep:
     gone_since: int | None
     """The run at which the last pass began that proved what is gone: what no segment since then holds; None: no pass did."""
     marks_gone: bool
-    """Whether this load finds out what is gone: `new` and `again` hold every key since `gone_since`."""
+    """Whether this load finds out what is gone: `new`, `again` and `keys` hold every key since `gone_since`."""
+    keys: tuple[str, ...] = ()
+    """Of which segments the keys are enough."""
 
     lacks: bool = False
     """Whether segments are damaged, so that rows may be newer than all that is left."""
@@ -191,8 +193,38 @@ class LoadStep:
         if not damaged:
             return self
         marks_gone = self.marks_gone and not any(run_of(name) >= (self.gone_since or 0) for name in damaged)
-        new, again = (tuple(name for name in names if name not in damaged) for names in (self.new, self.again))
-        return replace(self, new=new, again=again, marks_gone=marks_gone, lacks=True)
+        new, again, keys = (tuple(name for name in names if name not in damaged) for names in (self.new, self.again, self.keys))
+        return replace(self, new=new, again=again, keys=keys, marks_gone=marks_gone, lacks=True)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A load that was made: its segments, and how many of their records lost against others."""
+
+    segments: tuple[str, ...]
+    stale: int
+    duplicates: int
+
+
+def overtaken_since(
+    state: CollectionState, new: Sequence[str], before: Sequence[str], strangers: bool = False, owed_since: int | None = None
+) -> int | None:
+    """The run at which the first pass began that ends with a load of `new` and outranks what was loaded `before`; None: none does."""
+    loaded, taken = set(before), {*before, *new}
+    owed = {one.ended for one in state.passes if one.gone and owed_since is not None and one.run > owed_since}
+    ended = [one for one in state.passes if one.ended in taken and (one.ended not in loaded or one.ended in owed)]
+    if not strangers:
+        ended = [one for one in ended if any(run_of(name) < one.run for name in taken)]
+    return min((one.run for one in ended), default=None)
+
+
+def settled(state: CollectionState, taken: Some[str], loads: Iterable[Loaded]) -> bool:
+    """Whether passes that have ended change nothing of what these loads, in the midst of them, found to be the newest versions.
+
+    Records of a pass won against all that they met; what of a load lost to others of it was of the same epoch.
+    """
+    starts = [one.run for one in state.passes if one.ended in taken]
+    return all(not one.stale and (not one.duplicates or len({epoch(name, starts) for name in one.segments}) == 1) for one in loads)
 
 
 def load_step(
@@ -204,27 +236,25 @@ def load_step(
     strangers: bool = False,
     in_doubt: bool = False,
     owed_since: int | None = None,
+    is_settled: bool = False,
 ) -> LoadStep:
     """What a load of the segments `new` does, after loads of `before`.
 
     A pass that ends with this load outranks all that was received before it began, so what was received since and loaded
-    already is read again; unless nothing was received before, here or by another hub (`strangers`). A new or changed
-    property reads everything again (`refill`). `in_doubt`: rows were met that only the hub's history can rank. `owed_since`:
-    what passes after this run's found gone was not marked, and is to be marked now.
+    already is read again; unless that is `settled`, or nothing was received before, here or by another hub (`strangers`). A
+    new or changed property reads everything again (`refill`). `in_doubt`: rows were met that only the hub's history can rank.
+    `owed_since`: what passes after this run's found gone was not marked, and is to be marked now.
     """
-    loaded, taken = set(before), {*before, *new}
-    owed = {one.ended for one in state.passes if one.gone and owed_since is not None and one.run > owed_since}
-    ended = [one for one in state.passes if one.ended in taken and (one.ended not in loaded or one.ended in owed)]
+    taken = {*before, *new}
     starts = tuple(sorted({one.run for one in state.passes if one.ended in taken}))
-    if not strangers:
-        ended = [one for one in ended if any(run_of(name) < one.run for name in taken)]
-    since_pass = min((one.run for one in ended), default=None)
-    overtaken = since_pass is not None and any(run_of(name) >= since_pass for name in before)
+    since_pass = overtaken_since(state, new, before, strangers, owed_since)
+    overtaken = since_pass is not None and not is_settled and any(run_of(name) >= since_pass for name in before)
     complete = refill or overtaken or in_doubt
     again: tuple[str, ...] = ()
     if complete:
         oldest = min([epoch(name, starts) for name in new] + ([since_pass] if since_pass is not None else []), default=0)
         again = tuple(before) if refill else tuple(name for name in before if run_of(name) >= oldest)
     gone = max((one.run for one in state.passes if one.gone and one.ended in taken), default=None)
-    marks_gone = gone is not None and (refill or any(one.gone for one in ended))
-    return LoadStep(load, tuple(new), again, starts, complete, gone, marks_gone)
+    marks_gone = gone is not None and (refill or (since_pass is not None and gone >= since_pass))
+    keys = tuple(name for name in before if marks_gone and run_of(name) >= (gone or 0) and name not in again)
+    return LoadStep(load, tuple(new), again, starts, complete, gone, marks_gone, keys=keys)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIECE_BYTES = 36 * 2**20
+PIECE_BYTES = 24 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20
@@ -146,6 +146,17 @@ class Stage:
         """Project segments, in the hub's order, and add them to what is staged. Raises HubError for a damaged segment."""
         for part in self._each(name, row_projection(collection), segments, lambda piece: piece.stage(collection.key, epoch, counted)):
             into.add(part)
+
+    def keys(self, name: str, collection: spec.Collection, segments: Sequence[str], into: Staged) -> list[str]:
+        """Files of the keys in some segments; what is staged learns the last run of which some key could not be read."""
+        parts, files = {segment: Part(segment) for segment in segments}, list[str]()
+        written = self._each(name, key_projection(collection), segments, lambda piece: piece.write_keys(collection.key, parts))
+        for heads, file in zip(self._pieces(name, segments), written, strict=True):
+            files.append(file)
+            ((found,),) = self._connection().execute(f"SELECT count(*) FROM read_parquet({text(file)})").fetchall()
+            if found < sum(head.records for head in heads):
+                into.add(Staged(unreadable_since=max(run_of(head.name) for head in heads)))
+        return files
 
     def count_keys(self, name: str, collection: spec.Collection, parts: Sequence[Part]) -> tuple[int, int]:
         """How many records have a readable key, and how many different keys there are."""

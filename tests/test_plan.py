@@ -9,7 +9,7 @@ import pytest
 
 from rest_syncer.engine import times
 from rest_syncer.engine.hub.fold import CollectionState, OpenChain, Pass
-from rest_syncer.engine.plan import LoadStep, Run, Step, load_step, next_step
+from rest_syncer.engine.plan import Loaded, LoadStep, Run, Step, load_step, next_step, settled
 from rest_syncer.engine.schema import Notes, build
 from rest_syncer.engine.spec import Collection, Purpose
 
@@ -302,3 +302,28 @@ def test_rows_in_doubt_read_all_of_their_epoch_again() -> None:
 def test_a_segments_epoch_is_that_of_the_last_pass_begun_before_it() -> None:
     found = load_step(CollectionState(passes=(ONE, TWO)), 7, (REST,), (*FIRST, WINDOW, HALF), refill=False)
     assert [found.epoch(name) for name in (*FIRST, WINDOW, HALF, BETWEEN, REST, LATER)] == [1, 1, 1, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("loads", "expected"),
+    [
+        pytest.param([], True, id="none"),
+        pytest.param([Loaded(("000003-01-000001",), 0, 0)], True, id="nothing-lost"),
+        pytest.param([Loaded(("000003-01-000001",), 1, 0)], False, id="something-lost-against-a-row"),
+        pytest.param([Loaded(("000003-01-000001", "000003-01-000002"), 0, 4)], True, id="duplicates-in-one-epoch"),
+        pytest.param([Loaded(("000002-01-000001", "000003-01-000001"), 0, 1)], False, id="duplicates-across-the-begin-of-the-pass"),
+        pytest.param([Loaded(("000003-01-000001",), 0, 0), Loaded(("000003-01-000002",), 2, 0)], False, id="in-a-later-load"),
+    ],
+)
+def test_a_pass_is_settled_when_nothing_of_it_lost(loads: list[Loaded], expected: bool) -> None:
+    state = CollectionState(passes=(Pass(3, "000003-01", 0, "000003-01-000009", gone=True),))
+    assert settled(state, ["000003-01-000009"], loads) == expected
+
+
+def test_a_settled_pass_reads_nothing_but_keys_again() -> None:
+    state = CollectionState(passes=(Pass(2, "000002-01", 0, "000002-01-000002", gone=True),))
+    before, new = ["000001-01-000000", "000002-01-000000", "000002-01-000001"], ["000002-01-000002"]
+    step = load_step(state, 4, new, before, refill=False, is_settled=True)
+    assert (step.again, step.complete, step.marks_gone, step.keys) == ((), False, True, tuple(before[1:]))
+    step = load_step(state, 4, new, before, refill=False)
+    assert (step.again, step.complete, step.marks_gone, step.keys) == (tuple(before[1:]), True, True, ())

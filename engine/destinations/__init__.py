@@ -71,6 +71,8 @@ class Batch:
     clear_rejects: bool
     """Whether everything was read again, so that older rejects no longer hold."""
     synced_at: int
+    keys: Sequence[str] = ()
+    """Parquet files of further keys that are not gone, in the columns of the key."""
     lacks: bool = False
     """Whether versions are lacking, so that rows may be newer than all of the batch although it is `complete`."""
     source: str = ""
@@ -157,6 +159,9 @@ class Warehouse(Protocol):
 
     def seen(self, hub: str, table: Table) -> Seen:
         """What it knows of a hub's collection."""
+
+    def books(self, hub: str, collection: str) -> Mapping[int, Receipt]:
+        """The receipts of a hub's collection, by load."""
 
     def commit(self, batch: Batch) -> Receipt:
         """Take a batch, whole or not at all; a batch whose number was committed before gives that receipt.

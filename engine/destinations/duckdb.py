@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 STORAGE = "v1.5.0"
 """Files are written so that DuckDB 1.5 reads them, whichever version writes."""
 
+MEMORY = "300MB"
+
 _CATALOG = "warehouse"
 """What the file is called while it is open: its own name may be a schema's too, and then DuckDB cannot tell them apart."""
 
@@ -99,6 +101,9 @@ class DuckDB(SqlWarehouse):
     def put(self, batch: Batch) -> str:
         return f"read_parquet([{', '.join(text(file) for file in batch.files)}])"
 
+    def put_keys(self, batch: Batch) -> str:
+        return f"read_parquet([{', '.join(text(file) for file in batch.keys)}])"
+
     def instant(self, micros: int) -> str:
         return f"make_timestamptz({micros})"
 
@@ -112,7 +117,8 @@ class DuckDB(SqlWarehouse):
                 form = "" if Path(self.path).exists() else f", STORAGE_VERSION {text(STORAGE)}"
                 self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (TYPE duckdb{form})")
                 self._con.execute("SET TimeZone = 'UTC'")
-                self._con.execute("SET memory_limit = '250MB'")
+                self._con.execute(f"SET memory_limit = '{MEMORY}'")
+                self._con.execute("SET preserve_insertion_order = false")
             except duckdb.Error as error:
                 self.close()
                 raise WarehouseError(f"warehouse {self.path}: cannot be opened ({_cause(error)}); {_way_out(error)}") from None

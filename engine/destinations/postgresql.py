@@ -68,7 +68,7 @@ class PostgreSQL(SqlWarehouse):
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
     temporary = "pg_temp"
     upsert = _Update
-    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows")
+    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys")
 
     def __init__(self, url: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
         try:
@@ -163,7 +163,7 @@ class PostgreSQL(SqlWarehouse):
         with closing(duckdb.connect(":memory:")) as con:
             for name, why, odd, whole in _unfit(batch.table):
                 for place, raw in con.execute(
-                    f"SELECT _segment, CAST({quoted(name)} AS VARCHAR) FROM {_parquet(batch)} WHERE {odd}"
+                    f"SELECT _segment, CAST({quoted(name)} AS VARCHAR) FROM {_parquet(batch.files)} WHERE {odd}"
                 ).fetchall():
                     segment, _, line = place.partition("/")[2].rpartition("#")
                     shown = json.dumps(raw if len(raw) <= LONGEST_KEY else raw[:LONGEST_KEY] + "…")
@@ -175,7 +175,7 @@ class PostgreSQL(SqlWarehouse):
             places = ", ".join(text(f"{batch.hub}/{segment}#{line}") for segment, line in gone)
             if gone:
                 ((dropped,),) = con.execute(
-                    f"SELECT count(*) FILTER (_syncer_counted) FROM {_parquet(batch)} WHERE _segment IN ({places})"
+                    f"SELECT count(*) FILTER (_syncer_counted) FROM {_parquet(batch.files)} WHERE _segment IN ({places})"
                 ).fetchall()
             values = sum(1 for one in rejects if not one.whole and (one.segment, one.line) not in gone)
         return replace(
@@ -193,18 +193,27 @@ class PostgreSQL(SqlWarehouse):
         whole = [odd for _, _, odd, is_key in _unfit(batch.table) if is_key]
         where = f" WHERE NOT ({' OR '.join(f'coalesce({odd}, false)' for odd in whole)})" if whole else ""
         values = ", ".join([*(_written(name, type_) for name, type_ in columns.items()), *map(quoted, _ORDER)])
-        folder = Path(batch.files[0]).parent
+        self._copy("rows", f"SELECT {values} FROM {_parquet(batch.files)}{where}", Path(batch.files[0]).parent)
+        return "pg_temp.rows"
+
+    def put_keys(self, batch: Batch) -> str:
+        kinds = {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}
+        self.ask(f"CREATE TEMP TABLE keys ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in kinds.items())})")
+        values = ", ".join(_written(name, type_) for name, type_ in kinds.items())
+        self._copy("keys", f"SELECT {values} FROM {_parquet(batch.keys)}", Path(batch.keys[0]).parent)
+        return "pg_temp.keys"
+
+    def _copy(self, table: str, rows: str, folder: Path) -> None:
+        """Rows that DuckDB selects into a temporary table, by way of a file in the folder."""
         with NamedTemporaryFile(suffix=".csv", dir=folder) as file, closing(duckdb.connect(":memory:")) as con:
             con.execute("SET TimeZone = 'UTC'")
             con.execute("SET memory_limit = '250MB'")
             con.execute(f"SET temp_directory = {text(str(folder))}")
-            rows = f"SELECT {values} FROM {_parquet(batch)}{where}"
             con.execute(f"COPY ({rows}) TO {text(file.name)} (FORMAT csv, HEADER false, FORCE_QUOTE *)")
-            with self._connection().cursor().copy("COPY pg_temp.rows FROM STDIN (FORMAT csv)") as copy:
+            with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:
                 for piece in _pieces(Path(file.name)):
                     copy.write(piece)
-        self.ask("ANALYZE pg_temp.rows")
-        return "pg_temp.rows"
+        self.ask(f"ANALYZE pg_temp.{table}")
 
     def instant(self, micros: int | str) -> str:
         return f"(timestamptz 'epoch' + {micros} * interval '1 microsecond')"
@@ -273,8 +282,8 @@ def _written(name: str, type_: str) -> str:
     return f"CASE WHEN NOT coalesce({odd}, false) THEN {written} END" if odd else written
 
 
-def _parquet(batch: Batch) -> str:
-    return f"read_parquet([{', '.join(map(text, batch.files))}])"
+def _parquet(files: Sequence[str]) -> str:
+    return f"read_parquet([{', '.join(map(text, files))}])"
 
 
 def _pieces(file: Path) -> Iterator[bytes]:

@@ -121,6 +121,10 @@ class SqlWarehouse:
         """Put a batch's rows where the warehouse can read them; a table expression."""
         raise NotImplementedError
 
+    def put_keys(self, batch: Batch) -> str:
+        """As `put`, its further keys."""
+        raise NotImplementedError
+
     def instant(self, micros: int) -> str:
         raise NotImplementedError
 
@@ -179,7 +183,8 @@ class SqlWarehouse:
             self._shape(batch.table, batch.hub)
             self._add_rejects(batch)
             rows = self.put(batch) if batch.files else ""
-            receipt = self.upsert(self, batch, rows, self._kept(batch.table), self._refused(batch)).run()
+            keys = self.put_keys(batch) if batch.keys and batch.marks_gone else ""
+            receipt = self.upsert(self, batch, rows, keys, self._kept(batch.table), self._refused(batch)).run()
             if not batch.marks_gone:
                 receipt = replace(receipt, held_back=batch.held_back)
             self._prune_rejects(batch)
@@ -193,6 +198,13 @@ class SqlWarehouse:
             }
             self._add("_syncer_receipts", [{**row, "warehouse": self._own_id(), **asdict(receipt)}])
         return receipt
+
+    def books(self, hub: str, collection: str) -> Mapping[int, Receipt]:
+        rows = self.ask(
+            f"SELECT load, {', '.join(map(quoted, BOOK))} FROM {self.name('_syncer_receipts')} "
+            f"WHERE hub = {text(hub)} AND collection = {text(collection)} AND load > 0"
+        )
+        return {int(row[0]): Receipt(*(int(value or 0) for value in row)) for row in rows}
 
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with self._transaction():

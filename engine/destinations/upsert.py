@@ -31,12 +31,12 @@ class Dialect(Protocol):
 class Upsert:
     """The rows of one batch into its table, inside of a transaction that the caller holds.
 
-    `rows` is a table expression of them, `kept` the table's columns that the spec does not name, and `refused` a table expression
-    of what was rejected of each version.
+    `rows` is a table expression of them, `keys` one of further keys that are not gone, `kept` are the table's columns that the spec
+    does not name, and `refused` is a table expression of what was rejected of each version.
     """
 
-    def __init__(self, sql: Dialect, batch: Batch, rows: str, kept: Sequence[str], refused: str | None) -> None:
-        self.sql, self.batch, self.all, self.kept, self.refused = sql, batch, rows, kept, refused
+    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, kept: Sequence[str], refused: str | None) -> None:
+        self.sql, self.batch, self.all, self.keys, self.kept, self.refused = sql, batch, rows, keys, kept, refused
         table = batch.table
         self.name = sql.name(table.name)
         self.types = {column.name: column.type for column in table.columns}
@@ -225,12 +225,15 @@ class Upsert:
 
     def _mark_gone(self) -> dict[str, int]:
         """Mark the rows that no version since the last pass is of; unless they are too many. Their keys are in the table `gone`."""
-        batch, there = self.batch, "false"
+        batch, gone = self.batch, ["t._deleted_at IS NULL"]
         if self.all:
-            there = f"EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {batch.gone_since} AND {self.same_key})"
-        gone, keys = f"{self.sql.temporary}.gone", ", ".join(f"t.{quoted(name)}" for name in batch.table.key)
-        self.sql.ask(f"CREATE TEMP TABLE gone AS SELECT {keys} FROM {self.name} AS t WHERE t._deleted_at IS NULL AND NOT {there}")
-        number = self._number(f"SELECT count(*) FROM {gone} AS b")
+            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {batch.gone_since} AND {self.same_key})")
+        if self.keys:
+            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.keys} AS b WHERE {self.same_key})")
+        keys = ", ".join(f"t.{quoted(name)}" for name in batch.table.key)
+        self.sql.ask(f"CREATE TEMP TABLE gone AS SELECT {keys} FROM {self.name} AS t WHERE {' AND '.join(gone)}")
+        lost = f"{self.sql.temporary}.gone"
+        number = self._number(f"SELECT count(*) FROM {lost} AS b")
         if not number:
             return {}
         if batch.most_gone and batch.most_gone.exceeded_by(
@@ -238,7 +241,7 @@ class Upsert:
         ):
             return {"held_back": number}
         self.sql.ask(
-            f"UPDATE {self.name} AS t SET _deleted_at = {self.now}, _synced_at = {self.now} FROM {gone} AS b WHERE {self.same_key}"
+            f"UPDATE {self.name} AS t SET _deleted_at = {self.now}, _synced_at = {self.now} FROM {lost} AS b WHERE {self.same_key}"
         )
         return {"deleted": number}
 

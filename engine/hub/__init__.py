@@ -271,6 +271,10 @@ class Hub:
             through[leg] = max(int(number), through.get(leg, -1))
         return replace(found, through=through, carried=found.carried or load)
 
+    def taken(self, warehouse: str, schema: str, collection: str, load: int) -> tuple[str, ...]:
+        """The segments that a load took."""
+        return self._decoded(f"loads/{warehouse}/{schema}/{collection}/{load:06}.json", Manifest).segments
+
     def plan_load(self, warehouse: str, schema: str, collection: str, manifest: Manifest) -> Manifest:
         """Put a load's manifest; where its number is taken, the one that is there holds.
 
