@@ -139,6 +139,24 @@ def status(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found)))
 
 
+@app.command()
+def rejects(
+    spec: Spec,
+    to: To = None,
+    select: Select = None,
+    schema: Schema = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the values that do not fit their types, and what the spec could say instead."""
+    from .engine.parse import read_spec
+    from .engine.run import rejects as look
+    from .engine.show import rejects_lines
+
+    with _told():
+        found = look(read_spec(spec), _options(DEFAULT_HUB, to, schema, select))
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(rejects_lines(found)))
+
+
 class _ShowFirst(typer.core.TyperGroup):
     """`syncer hub SPEC` is `syncer hub show SPEC`."""
 

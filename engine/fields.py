@@ -53,6 +53,23 @@ class Text(Scalar):
 
 
 @dataclass(frozen=True)
+class OnReject(Scalar):
+    """What becomes of a value that its type cannot hold: `null` (its row is kept without it), `record`, or `fail`."""
+
+    word: str
+    schema: ClassVar[Mapping[str, Any]] = {"type": ["string", "null"], "enum": ["null", None, "record", "fail"]}
+
+    @classmethod
+    def parse(cls, text: Any) -> OnReject:
+        if text not in cls.schema["enum"]:
+            raise ValueError(f"{text!r} is not one of null, record, fail")
+        return cls(text or "null")  # in YAML, a bare null is none
+
+    def __str__(self) -> str:
+        return self.word
+
+
+@dataclass(frozen=True)
 class Duration(Scalar):
     """A length of time: `30s`, `5m`, `3h`, `7d`, or several together (`1h30m`)."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from .deletes import Deletes
@@ -20,10 +20,20 @@ from .hub.segment import number_of, run_of
 from .parse import Source
 from .plan import Loaded, LoadStep, every_pass_tells, load_step, overtaken_since, settled, up_to_last_pass
 from .spec import KEY, Collection, property_fingerprints
-from .stage import Stage, Staged
+from .stage import RejectedValue, Stage, Staged
+from .suggest import Misfit, form
 
 LOAD_BYTES = 400 * 2**20
 """How many bytes of records one transaction takes: what a kill in its midst costs at most."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A load that was made: its book, what a user should know, and the properties with values that did not fit."""
+
+    receipt: Receipt
+    note: str | None
+    misfits: Sequence[Misfit]
 
 
 class Loader:
@@ -36,7 +46,7 @@ class Loader:
         self.warehouse, self.schema, self.now, self.allow_deletes = warehouse, schema, now, allow_deletes
         self.warehouse_id = warehouse.identity(hub_id)
 
-    def load(self, name: str) -> Iterator[tuple[Receipt, str | None]]:
+    def load(self, name: str) -> Iterator[Done]:
         """Everything of a collection that is not loaded yet: of each load its book, and a note where something was held back.
 
         Raises HubError or WarehouseError; what was committed before stays. Raises Incomplete at the end, where segments are damaged
@@ -72,7 +82,7 @@ class Loader:
                 f"({collection.max_delete_share}) of the table, so none is marked as deleted; if that is right, say --allow-deletes"
             )
 
-    def replay(self, name: str) -> Iterator[tuple[Receipt, str | None]]:
+    def replay(self, name: str) -> Iterator[Done]:
         """As `load`; then all rows are made anew from the hub, in one transaction. Raises what `load` raises."""
         yield from self.load(name)
         _, table = self._table(name)
@@ -101,9 +111,7 @@ class Loader:
             )
         return seen
 
-    def _carry_out(
-        self, name: str, seen: Seen, last: Manifest, manifest: Manifest, refill: bool, anew: bool = False
-    ) -> tuple[Receipt, str | None]:
+    def _carry_out(self, name: str, seen: Seen, last: Manifest, manifest: Manifest, refill: bool, anew: bool = False) -> Done:
         """One load. Raises WarehouseError where its books do not balance."""
         collection, table = self._table(name)
         before = [segment for segment in self.hub.segments(name) if last.has(segment)]
@@ -117,7 +125,7 @@ class Loader:
         )
         most = None if refill or self.allow_deletes or collection.mode == "snapshot" or seen.gone is None else collection.max_delete_share
 
-        def commit(step: LoadStep) -> tuple[Receipt, str | None]:
+        def commit(step: LoadStep) -> Done:
             """Stage what the step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
             self._check(name, [*step.again, *step.keys])
             step = step.without(self.hub.damage(name))
@@ -126,6 +134,7 @@ class Loader:
                 self.stage.rows(name, collection, step.new, step.epoch, True, staged)
                 self.stage.rows(name, collection, step.again, step.epoch, False, staged)
                 keys = self.stage.keys(name, collection, step.keys, staged)
+                self._may_reject(name, collection, staged.rejects)
                 marks_gone, note = step.marks_gone and not (refill and seen.held_back and not self.allow_deletes), None
                 if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
                     marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"
@@ -134,7 +143,7 @@ class Loader:
                     hub=self.hub_id,
                     load=step.load,
                     files=staged.files,
-                    keys=keys,
+                    keys=keys + staged.keys,
                     starts=step.starts,
                     complete=step.complete,
                     lacks=step.lacks,
@@ -154,15 +163,27 @@ class Loader:
                     held_back=seen.held_back,
                     anew=anew,
                 )
-                return self.warehouse.commit(batch), note
+                return Done(self.warehouse.commit(batch), note, _misfits(staged.rejects))
 
         try:
-            receipt, note = commit(step())
+            done = commit(step())
         except InDoubt:
-            receipt, note = commit(step(in_doubt=True))
-        if not receipt.balances:
-            raise WarehouseError(f"{name}: the books of load {receipt.load} do not balance: {receipt}; report this with the hub")
-        return receipt, note
+            done = commit(step(in_doubt=True))
+        if not done.receipt.balances:
+            raise WarehouseError(f"{name}: the books of load {manifest.load} do not balance: {done.receipt}; report this with the hub")
+        return done
+
+    def _may_reject(self, name: str, collection: Collection, rejects: Sequence[RejectedValue]) -> None:
+        """Raises WarehouseError where the spec wants no load with such values."""
+        fatal = [one for one in rejects if one.property and collection.on_reject_of(one.property) == "fail"]
+        if fatal:
+            first, many = fatal[0], "1 value does" if len(fatal) == 1 else f"{len(fatal):,} values do"
+            place = self.source.place_of("collections", name, "properties", first.property)
+            raise WarehouseError(
+                f"{name}: {many} not fit, and `on_reject: fail` lets nothing of its load through; the first is "
+                f"{form(first.raw)} for `{first.property}` ({first.type}: {first.reason}), of segment {first.segment}#{first.line}; "
+                f"correct {place}, and load again"
+            )
 
     def _manifest(self, name: str, load: int) -> Manifest:
         manifest = self.hub.manifest(self.warehouse_id, self.schema, name, load)
@@ -227,6 +248,15 @@ class Loader:
                 break
             taken.append(segment)
         return taken
+
+
+def _misfits(rejects: Sequence[RejectedValue]) -> list[Misfit]:
+    """What was rejected, by property."""
+    found: dict[str, Misfit] = {}
+    for one in rejects:
+        if one.property:
+            found.setdefault(one.property, Misfit(one.property, one.type, one.reason)).add(one.raw)
+    return list(found.values())
 
 
 def table_of(schema: str, name: str, collection: Collection) -> Table:

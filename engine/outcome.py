@@ -12,6 +12,7 @@ from typing import Any
 from . import times
 from .destinations import Receipt
 from .hub.segment import Proof
+from .suggest import Misfit
 
 
 @dataclass
@@ -49,6 +50,8 @@ class Outcome:
     load: Receipt | None = None
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    misfits: dict[str, Misfit] = field(default_factory=dict)
+    """By property: values that did not fit."""
     status: str = "complete"
 
     def fail(self, status: str, sentence: str) -> None:

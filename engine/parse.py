@@ -49,6 +49,10 @@ class Source:
     def line_of(self, *at: str | int) -> int:
         return self.places.get(at, (1, 1))[0]
 
+    def place_of(self, *at: str | int) -> str:
+        """Where a part stands, for people: file:line."""
+        return f"{self.file}:{self.line_of(*at)}"
+
 
 def read_spec(file: str) -> Source:
     """The spec in a file. Raises SpecError with all its mistakes, or UsageError where there is no such file."""
@@ -89,8 +93,9 @@ def parse_spec(text: str, file: str = "spec.yaml") -> Source:
     collections = spec.collections if spec else _sound(Collection, data, "collections")
     problems += [problem(at, what) for at, what in _contradictions(collections, data)]
     problems += [problem(at, what) for at, what in _setting_mistakes(_sound(Setting, data, "settings"))]
-    if problems or spec is None:
-        raise SpecError(file, problems or [Problem(1, 1, "", "cannot be read as a spec", "report this, with the file")])
+    if problems or spec is None or notes.left_out:
+        where = next(iter(notes.left_out), ())
+        raise SpecError(file, problems or [problem(where, "cannot be read; report this, with the file")])
     return Source(file, spec, document.places)
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, TypeGuard
 
 from .columns import PLAIN_TYPES, ColumnType, Date, Decimal, List, Reject, Timestamp
-from .fields import Doc, Path, Pattern, Scalar
+from .fields import Doc, OnReject, Path, Pattern, Scalar
 from .kinds import did_you_mean
 from .record import raw_at, text_of, texts_at
 
@@ -58,6 +58,7 @@ class Property:
     ] = None
     timezone: Annotated[str | None, Doc("the zone of timestamps that have no offset, like UTC or Europe/Berlin")] = None
     required: Annotated[bool, Doc("a record without this value is reported among the rejects")] = False
+    on_reject: Annotated[OnReject | None, Doc("what becomes of a value that the type cannot hold, if not as in the collection")] = None
     was: Annotated[tuple[str, ...], Doc("what the column was called before: it is renamed, and keeps its values")] = ()
     description: Annotated[str | None, Doc("what the column holds; the warehouse shows it as the column's comment")] = None
 

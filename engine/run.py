@@ -11,7 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from .settings import Settings, needed
 from .side_by_side import side_by_side
 from .spec import Spec
 from .stage import WORKERS, Stage
+from .suggest import merged, suggestion, worst
 
 if TYPE_CHECKING:
     import httpx
@@ -189,6 +190,23 @@ def verify(source: Source, options: Options) -> tuple[int, list[Found]]:
     hub = Hub(Path(options.hub), source.spec.name.text)
     found = hub.verify()
     return sum(len(hub.segments(name)) for name in source.spec.collections), found
+
+
+def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
+    """What a warehouse tells of values that did not fit, by property: how many, some of them, and what the spec could say instead."""
+    name = source.spec.name.text
+    target = warehouse(options.to or f"duckdb:{name}.duckdb", options.schema or name)
+    with contextlib.closing(target):
+        target.check()
+        found = [one for one in target.rejects() if one.collection in selected(source, options.select)]
+    return [
+        {
+            **asdict(one),
+            "place": source.place_of("collections", one.collection, "properties", one.property or ""),
+            "perhaps": suggestion(one.type, one.samples) if one.type else None,
+        }
+        for one in found
+    ]
 
 
 def _claim(job: _Job, settings: Settings, base: str) -> Identity:
@@ -350,9 +368,10 @@ class _Loads:
                 job = self.job
                 allowed = job.options.allow_deletes
                 self._loader = Loader(job.source, self._stage, self.identity.id, self.target, job.schema, job.started, allowed)
-            for receipt, note in self._loader.replay(name) if self.job.replays else self._loader.load(name):
-                outcome.load = outcome.load.plus(receipt)
-                outcome.notes += [note] if note else []
+            for done in self._loader.replay(name) if self.job.replays else self._loader.load(name):
+                outcome.load = outcome.load.plus(done.receipt)
+                outcome.notes += [done.note] if done.note else []
+                outcome.misfits = merged(outcome.misfits, done.misfits)
             if last and (note := self._shared_keys(name, outcome)):
                 outcome.notes.append(note)
             if last and outcome.load.read and outcome.load.read == outcome.load.rejected:
@@ -363,6 +382,8 @@ class _Loads:
         except Exception as error:
             outcome.fail("failed", _unexpected(error))
         if last:
+            of = partial(self.job.source.place_of, "collections", name, "properties")
+            outcome.notes += [one.told(of(one.property)) for one in worst(outcome.misfits.values())]
             self.job.observer.ended(name, outcome)
 
     def _met_stranger(self) -> None:

@@ -44,6 +44,8 @@ class Notes:
 
     mistakes: list[tuple[At, str]] = field(default_factory=list)
     templates: list[tuple[At, Template | Body]] = field(default_factory=list)
+    left_out: list[At] = field(default_factory=list)
+    """Members that are broken."""
 
 
 class Broken(Exception):
@@ -163,7 +165,7 @@ def _build_mapping(hint: Any, value: dict[str, Any], at: At, notes: Notes) -> di
         try:
             built[name] = build(hint, member, (*at, name), notes)
         except Broken:
-            continue
+            notes.left_out.append((*at, name))
     return built
 
 
@@ -212,7 +214,7 @@ def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
 
 def _json_type(value: Any) -> str | None:
     """What JSON Schema calls it, where a scalar of a spec may be of that type."""
-    return {str: "string", int: "integer", dict: "object"}.get(type(value))
+    return {str: "string", int: "integer", dict: "object", type(None): "null"}.get(type(value))
 
 
 def _checked(value: Any, right: bool, at: At, notes: Notes) -> Any:

@@ -136,7 +136,7 @@ def remarks(summary: Summary) -> list[str]:
         told = [*outcome.errors, *outcome.notes]
         lines += [sentence if re.match(rf"{name}[:,]", sentence) else f"{name}: {sentence}" for sentence in told]
         if outcome.load and (outcome.load.rejected or outcome.load.rejected_values):
-            lines.append(f"{name}: some values do not fit their types; see the table _syncer_rejects")
+            lines.append(f"{name}: `syncer rejects` shows what did not fit; it is in the table _syncer_rejects")
         if outcome.pull and outcome.pull.proof == "open":
             lines.append(f"{name}: nothing to check the pages against (proof: open), so nothing is taken for deleted")
     return lines + summary.notes
@@ -154,6 +154,22 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         rows.append([name, *(_cell(found[word]) for word in words), unfinished or "-"])
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return lines + [_line(row, widths) for row in rows]
+
+
+def rejects_lines(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What did not fit: a paragraph a property."""
+    lines = []
+    for one in rejects:
+        what = "records" if one["whole"] else "values"
+        of = f"{one['collection']}.{one['property']} ({one['type']})" if one["property"] else one["collection"]
+        lines.append(f"{of}, {one['place']}: {one['count']:,} {what}; the first {one['reason']}, {one['segment']}")
+        lines += [f"    {_shortened(raw)}" for raw in one["samples"]]
+        lines += [f"  perhaps `{one['perhaps']}`"] if one["perhaps"] else []
+    return lines or ["every value fits"]
+
+
+def _shortened(raw: str) -> str:
+    return raw if len(raw) <= 100 else f"{raw[:97]}..."
 
 
 def holdings_lines(holdings: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from .auth import Auth, NoAuth
 from .budget import Budget
 from .deletes import Deletes, Share, Tombstone
 from .exchange import Request
-from .fields import Doc, Duration, Path, Scalar
+from .fields import Doc, Duration, OnReject, Path, Scalar
 from .limits import Limits
 from .paginate import KeySet, Paginator, Single
 from .properties import Property
@@ -164,12 +164,23 @@ class Collection:
     max_delete_share: Annotated[
         Share, Doc("if a pass finds more of the rows gone than this, and more than 10, none is deleted and the run has failed")
     ] = Share(10)
+    on_reject: Annotated[
+        OnReject,
+        Doc(
+            "what a value that its type cannot hold does: its row is kept without it (null), "
+            "its record is left out (record), or no load is made (fail)"
+        ),
+    ] = OnReject("null")
     full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)
     changed: Annotated[Changed | None, Doc("how changes are asked for, where that differs from a complete pass")] = None
     require: Annotated[
         Literal["checked", "proven"] | None, Doc("the weakest proof of a list's end that is good enough (default: any is, and is told)")
     ] = None
     properties: Annotated[Mapping[str, Property], Doc("the columns of the table, in order", {"minProperties": 1})]
+
+    def on_reject_of(self, name: str) -> str:
+        """What becomes of a property's value that its type cannot hold: null, record or fail."""
+        return (self.properties[name].on_reject or self.on_reject).word
 
     @property
     def asks_since(self) -> bool:
@@ -338,7 +349,8 @@ def property_fingerprints(collection: Collection, known: Iterable[str] = ()) -> 
     }
     prints = {
         names[word]: _hash(
-            [repr(prop.column_type), repr(prop.paths(word)), repr(prop.match), prop.required] + ([prop.parent] if prop.parent else [])
+            [repr(prop.column_type), repr(prop.paths(word)), repr(prop.match), prop.required, collection.on_reject_of(word) == "record"]
+            + ([prop.parent] if prop.parent else [])
         )
         for word, prop in collection.properties.items()
     }

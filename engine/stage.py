@@ -82,6 +82,8 @@ class Staged:
     """Counted records rejected as a whole."""
     rejected_values: int = 0
     rejects: list[RejectedValue] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """Files of the keys of records that were rejected as a whole although these can be read."""
     unreadable_since: int | None = None
     """The latest run of which some record's key could not be read: what is gone since then cannot be told."""
 
@@ -92,6 +94,7 @@ class Staged:
         self.rejected += part.rejected
         self.rejected_values += part.rejected_values
         self.rejects += part.rejects
+        self.keys += part.keys
         self.unreadable_since = max((run for run in (self.unreadable_since, part.unreadable_since) if run is not None), default=None)
 
 
@@ -144,7 +147,9 @@ class Stage:
         self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int], counted: bool, into: Staged
     ) -> None:
         """Project segments, in the hub's order, and add them to what is staged. Raises HubError for a damaged segment."""
-        for part in self._each(name, row_projection(collection), segments, lambda piece: piece.stage(collection.key, epoch, counted)):
+        strict = frozenset(word for word in collection.properties if collection.on_reject_of(word) == "record")
+        projection = row_projection(collection)
+        for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, counted, strict)):
             into.add(part)
 
     def keys(self, name: str, collection: spec.Collection, segments: Sequence[str], into: Staged) -> list[str]:
@@ -275,14 +280,18 @@ class _Piece:
         self.mended: list[str] = []
         self._lines: list[bytes] | None = None
 
-    def stage(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool) -> Staged:
-        """The rows in a file, and what was rejected."""
+    def stage(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, strict: Collection[str] = frozenset()) -> Staged:
+        """The rows in a file, and what was rejected: with a value of a `strict` property, the whole record."""
         odd = self._read()
         file = str(self.stem.with_suffix(".parquet"))
-        kept = self._write_rows(key, epoch, counted, file)
+        left_out = {value.place for value in odd if value.property in strict and value.property not in key} - self.unreadable
+        kept = self._write_rows(key, epoch, counted, file, left_out)
         whole = self.unreadable | {value.place for value in odd if value.property in key}
+        if left_out:
+            there = f"{AT} IN ({', '.join(map(str, sorted(left_out)))}) AND {_there(key)}"
+            left_out = {place for (place,) in self.con.execute(f"SELECT {AT} FROM ({self._sql()}) WHERE {there}").fetchall()}
         since = None
-        if kept < self.records:
+        if kept + len(left_out) < self.records:
             keyless = [value for value in self._keyless(key) if value.place not in whole]
             odd, whole = sorted(odd + keyless, key=attrgetter("place")), whole | {value.place for value in keyless}
             since = max((run_of(self._head_of(place)[0].name) for place in whole), default=run_of(self.heads[-1].name))
@@ -290,8 +299,9 @@ class _Piece:
             files=[file],
             read=self.records if counted else 0,
             rejected=self.records - kept if counted else 0,
-            rejected_values=sum(1 for value in odd if value.place not in whole) if counted else 0,
-            rejects=[self._reject(value, value.place in whole) for value in odd],
+            rejected_values=sum(1 for value in odd if value.place not in whole | left_out) if counted else 0,
+            rejects=[self._reject(value, value.place in whole | left_out) for value in odd],
+            keys=[self._write_places(key, left_out)] if left_out else [],
             unreadable_since=since,
         )
 
@@ -308,6 +318,13 @@ class _Piece:
             f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {_there(key)} AND ({' OR '.join(spans)})) "
             f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         )
+        return file
+
+    def _write_places(self, key: Sequence[str], places: Collection[int]) -> str:
+        """A file of the keys at some places."""
+        file, columns = str(self.stem.with_suffix(".keys.parquet")), ", ".join(map(quoted, key))
+        listed = ", ".join(map(str, sorted(places)))
+        self.con.execute(f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {AT} IN ({listed})) TO {text(file)} (FORMAT parquet)")
         return file
 
     def _head_of(self, place: int) -> tuple[Head, int]:
@@ -331,8 +348,9 @@ class _Piece:
             raise HubError(f"{self._named()}: {found:,} records were read where the heads say {self.records:,}; restore it")
         return self._mend(refused)
 
-    def _write_rows(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, file: str) -> int:
-        """Write the rows that have a key, with where each lies and how new it is; gives how many they are."""
+    def _write_rows(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, file: str, left_out: Collection[int]) -> int:
+        """Write the rows that have a key, but for those left out, with where each lies and how new it is; gives how many they are."""
+        there = _there(key) + (f" AND {AT} NOT IN ({', '.join(map(str, sorted(left_out)))})" if left_out else "")
         identity = self.hub.identity()
         prefix = f"{identity.id if identity else ''}/{self.collection}/"
         places = ", ".join(
@@ -344,7 +362,7 @@ class _Piece:
         written = self.con.execute(
             f"COPY (SELECT {columns}, p.segment || p.line AS _segment, p.epoch AS _syncer_epoch, p.run AS _syncer_run, "
             f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted "
-            f"FROM (SELECT * FROM ({self._sql()}) WHERE {_there(key)}) AS r "
+            f"FROM (SELECT * FROM ({self._sql()}) WHERE {there}) AS r "
             f"JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
             f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number)) AS p ON r.{AT} = p.place) "
             f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"

@@ -12,12 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [
-    "errors", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "paginate.step", "paginate.pages",
-    "paginate.links", "paginate.key_set", "paginate", "auth", "window", "quota", "budget", "permits", "retry", "rules", "limits", "deletes",
-    "spec",
-    "schema", "reference", "parse", "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account",
-    "side_by_side", "fetch", "hub.folder", "hub", "earlier", "read", "stage", "destinations", "destinations.upsert", "destinations.sql",
-    "destinations.duckdb", "destinations.postgresql", "outcome", "chain",
+    "errors", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "suggest", "paginate.step",
+    "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "auth", "window", "quota", "budget", "permits", "retry",
+    "rules", "limits", "deletes", "spec", "schema", "reference", "parse", "settings", "hub.segment", "hub.fold", "proof", "plan",
+    "project", "egress", "clock", "account", "side_by_side", "fetch", "hub.folder", "hub", "earlier", "read", "stage",
+    "destinations", "destinations.upsert", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "outcome", "chain",
     "pull", "load", "run", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""

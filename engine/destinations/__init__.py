@@ -138,6 +138,22 @@ class Seen:
     """The specs that this collection was ever loaded by."""
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """Values of one property (None: records without a readable key), or records that went with them, that did not fit."""
+
+    collection: str
+    property: str | None
+    type: str | None
+    whole: bool
+    count: int
+    reason: str
+    segment: str
+    """Where the first of them lies."""
+    samples: Sequence[str]
+    """The raw JSON of some."""
+
+
 class InDoubt(Exception):
     """Rows were met that only the hub's history can rank; the batch was rolled back and has to come `complete`."""
 
@@ -168,6 +184,9 @@ class Warehouse(Protocol):
 
         Raises InDoubt, or WarehouseError.
         """
+
+    def rejects(self, samples: int = 5) -> Sequence[Rejected]:
+        """What did not fit, the worst first, with so many samples each."""
 
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to the ledger, `_syncer_runs`."""

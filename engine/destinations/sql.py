@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from ..errors import WarehouseError
 from ..project import quoted, text
-from . import Batch, Column, Receipt, Seen, Table
+from . import Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
 
 BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
@@ -205,6 +205,19 @@ class SqlWarehouse:
             f"WHERE hub = {text(hub)} AND collection = {text(collection)} AND load > 0"
         )
         return {int(row[0]): Receipt(*(int(value or 0) for value in row)) for row in rows}
+
+    def rejects(self, samples: int = 5) -> Sequence[Rejected]:
+        if not self._is_ours("_syncer_rejects", _REJECTS):
+            return []
+        found = []
+        for collection, name, type_, whole, count, reason, segment in self.ask(
+            f"SELECT collection, property, type, whole_record, count(*), min(reason), min(segment) FROM {self.name('_syncer_rejects')} "
+            "GROUP BY collection, property, type, whole_record ORDER BY count(*) DESC, collection, property"
+        ):
+            mine = f"collection = {text(collection)} AND coalesce(property, '') = {text(name or '')} AND whole_record = {bool(whole)}"
+            raws = self.ask(f"SELECT DISTINCT raw FROM {self.name('_syncer_rejects')} WHERE {mine} ORDER BY raw LIMIT {samples}")
+            found.append(Rejected(collection, name, type_, bool(whole), int(count), reason, segment, [raw for (raw,) in raws]))
+        return found
 
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with self._transaction():
