@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +21,9 @@ import typer.core
 from .engine.errors import INTERRUPTED, SyncerError, UsageError
 
 if TYPE_CHECKING:
+    from .engine.parse import Source
     from .engine.run import Options
+    from .engine.schedule import Schedule
 
 app = typer.Typer(
     name="syncer",
@@ -31,6 +35,7 @@ app = typer.Typer(
 )
 
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="The spec's YAML file.")]
+Specs = Annotated[list[str], typer.Argument(metavar="SPEC...", help="The specs' YAML files.")]
 Hub = Annotated[str, typer.Option("--hub", metavar="DIR", help="The folder of the hub.")]
 To = Annotated[
     str | None,
@@ -43,6 +48,9 @@ Full = Annotated[bool, typer.Option("--full", help="Begin a complete pass over e
 AllowDeletes = Annotated[bool, typer.Option("--allow-deletes", help="Mark as deleted however many rows are gone from the source.")]
 SameAccount = Annotated[bool, typer.Option("--same-account", help="The hub's account has moved: it is the same one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+
+PullEvery = Annotated[str | None, typer.Option("--pull-every", metavar="WHEN", help="How often to pull: 3h, or as cron says it.")]
+LoadEvery = Annotated[str | None, typer.Option("--load-every", metavar="WHEN", help="How often to load: 1h, or as cron says it.")]
 
 DEFAULT_HUB = ".syncer/hub"
 
@@ -61,7 +69,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Pull what changed into the hub, and load it into the warehouse."""
-    _carry_out(spec, set_, _options(hub, to, schema, select, full, same_account, allow_deletes), ("pull", "load"), as_json)
+    _carry_out(spec, set_, _options(hub, to, schema, select, full, same_account, allow_deletes), "run", as_json)
 
 
 @app.command()
@@ -75,7 +83,7 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Pull what changed into the hub: the source run alone."""
-    _carry_out(spec, set_, _options(hub, None, None, select, full, same_account), ("pull",), as_json)
+    _carry_out(spec, set_, _options(hub, None, None, select, full, same_account), "pull", as_json)
 
 
 @app.command()
@@ -90,7 +98,7 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load what the hub holds into the warehouse, without any request: the warehouse run alone."""
-    _carry_out(spec, set_, _options(hub, to, schema, select, allow_deletes=allow_deletes), ("load",), as_json)
+    _carry_out(spec, set_, _options(hub, to, schema, select, allow_deletes=allow_deletes), "load", as_json)
 
 
 @app.command()
@@ -105,11 +113,11 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Make all rows anew from what the hub holds, without any request: each table at once, in one transaction."""
-    _carry_out(spec, set_, _options(hub, to, schema, select, allow_deletes=allow_deletes), ("replay",), as_json)
+    _carry_out(spec, set_, _options(hub, to, schema, select, allow_deletes=allow_deletes), "replay", as_json)
 
 
 @app.command()
-def validate(specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="The specs' YAML files.")]) -> None:
+def validate(specs: Specs) -> None:
     """Check specs, and tell all their mistakes at once."""
     from .engine.parse import read_spec
 
@@ -128,10 +136,77 @@ def validate(specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help=
 
 
 @app.command()
+def serve(
+    specs: Specs,
+    to: To = None,
+    hub: Hub = DEFAULT_HUB,
+    set_: Set = None,
+    pull_every: PullEvery = None,
+    load_every: LoadEvery = None,
+) -> None:
+    """Keep sources fresh: pull and load each whenever that is due, until SIGTERM or ctrl-C."""
+    from .engine.clock import Clock
+    from .engine.serve import Processes, Served, Server
+
+    with _told(), Processes() as hands:
+        options = _options(hub, to)
+        flags = tuple(word for one in set_ or [] for word in ("--set", one))
+        served = [Served(source, schedule, options, flags) for source, schedule in _scheduled(specs, pull_every, load_every)]
+        server = Server(served, hands, Clock(), lambda line: typer.echo(f"{_time()} {line}", err=True))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
+        server.serve()
+
+
+@app.command()
+def schedule(
+    specs: Specs,
+    as_: Annotated[str, typer.Option("--print", metavar="cron|systemd", help="For which scheduler.")],
+    to: To = None,
+    hub: Hub = DEFAULT_HUB,
+    pull_every: PullEvery = None,
+    load_every: LoadEvery = None,
+) -> None:
+    """Print what another scheduler needs to know to pull and load sources: a crontab's lines, or systemd's units."""
+    from .engine.serve import jobs
+    from .engine.timers import FORMS
+
+    with _told():
+        if as_ not in FORMS:
+            raise UsageError(f"--print {as_}: is not known; write {' or '.join(FORMS)}")
+        text = FORMS[as_](jobs(_scheduled(specs, pull_every, load_every), _options(hub, to), Path.cwd()))
+    typer.echo(text, nl=False)
+
+
+def _scheduled(specs: list[str], pull_every: str | None, load_every: str | None) -> list[tuple[Source, Schedule]]:
+    """Sources, and their schedules as the flags have them, or else the specs."""
+    from .engine.parse import read_spec
+    from .engine.schedule import When
+
+    given: list[When | None] = []
+    for flag, text in (("--pull-every", pull_every), ("--load-every", load_every)):
+        try:
+            given.append(When.parse(text) if text is not None else None)
+        except ValueError as error:
+            raise UsageError(f"{flag}: {error}") from None
+    pull, load = given
+    sources = [read_spec(file) for file in specs]
+    names = [source.spec.name.text for source in sources]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"two specs are named {', '.join(twice)}, and would share a hub; name each differently")
+    known = [(source, source.spec.schedule) for source in sources]
+    return [(source, replace(one, pull=pull or one.pull, load=load or one.load)) for source, one in known]
+
+
+def _time() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@app.command()
 def status(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
     """Show what the hub holds of each collection, and where the next pull goes on."""
+    from .engine.look import status as look
     from .engine.parse import read_spec
-    from .engine.run import status as look
     from .engine.show import status_lines
 
     with _told():
@@ -148,13 +223,36 @@ def rejects(
     as_json: AsJson = False,
 ) -> None:
     """Show the values that do not fit their types, and what the spec could say instead."""
+    from .engine.look import rejects as look
     from .engine.parse import read_spec
-    from .engine.run import rejects as look
     from .engine.show import rejects_lines
 
     with _told():
         found = look(read_spec(spec), _options(DEFAULT_HUB, to, schema, select))
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(rejects_lines(found)))
+
+
+@app.command()
+def drift(
+    spec: Spec,
+    hub: Hub = DEFAULT_HUB,
+    select: Select = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Add the proposed properties to the spec's file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which fields the API sends that the spec does not name, from what the hub holds, and a patch that names them."""
+    from .engine.look import drift as look
+    from .engine.parse import add_properties, read_spec
+    from .engine.show import drift_document, drift_lines
+
+    with _told():
+        source = read_spec(spec)
+        found = look(source, _options(hub, select=select))
+        typer.echo(json.dumps(drift_document(found), indent=2) if as_json else "\n".join(drift_lines(found)))
+        proposed = {name: one.proposed() for name, one in found.items()}
+        if apply and (number := sum(map(len, proposed.values()))):
+            add_properties(spec, proposed)
+            typer.echo(f"{spec}: {number} properties were added; `syncer load {spec}` fills them from the hub", err=True)
 
 
 class _ShowFirst(typer.core.TyperGroup):
@@ -173,8 +271,8 @@ app.add_typer(hub_app, name="hub")
 @hub_app.command("show")
 def hub_show(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
     """Show how large the hub is, and how old what it holds."""
+    from .engine.look import holdings
     from .engine.parse import read_spec
-    from .engine.run import holdings
     from .engine.show import holdings_lines
 
     with _told():
@@ -185,8 +283,8 @@ def hub_show(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> Non
 @hub_app.command("verify")
 def hub_verify(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> None:
     """Read every byte of the hub, and name what is not as it was written. What a restored file held is loaded again."""
+    from .engine.look import verify
     from .engine.parse import read_spec
-    from .engine.run import verify
 
     with _told():
         segments, found = verify(read_spec(spec), _options(hub))
@@ -238,7 +336,7 @@ def _options(
     return Options(hub, to, schema, names, full, same_account, allow_deletes)
 
 
-def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Sequence[str], as_json: bool) -> None:
+def _carry_out(spec: str, given: list[str] | None, options: Options, verb: str, as_json: bool) -> None:
     with _told(as_json):
         signal.signal(signal.SIGTERM, _as_interrupt)
         from .engine.parse import read_spec
@@ -249,7 +347,7 @@ def _carry_out(spec: str, given: list[str] | None, options: Options, halves: Seq
         source = read_spec(spec)
         settings = given_settings(source.spec, given or [])
         with progress() as observer:
-            summary = carry_out(source, settings, options, halves, observer)
+            summary = carry_out(source, settings, options, verb, observer)
     typer.echo(json.dumps(summary.as_json(), indent=2) if as_json else "\n".join(summary_lines(source.spec.label, summary)))
     for remark in remarks(summary):
         typer.echo(remark, err=True)

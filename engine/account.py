@@ -32,13 +32,18 @@ Waiting = Callable[[float, str], None]
 """Told before each wait: how many seconds, and why."""
 
 
+def lock_name(what: str, target: str = "") -> str:
+    """What the lock on doing `what` is called, with `target` if that is named."""
+    return f"{what} {sha256(target.encode()).hexdigest()[:8]}" if target else what
+
+
 @contextlib.contextmanager
 def locked(root: Path, what: str, target: str = "") -> Iterator[str]:
     """Hold the lock on doing `what`, with `target` if that is named; gives the lock's name.
 
     Raises HubError at once where another process holds it.
     """
-    name = f"{what} {sha256(target.encode()).hexdigest()[:8]}" if target else what
+    name = lock_name(what, target)
     folder = root / "account"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

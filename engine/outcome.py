@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import times
 from .destinations import Receipt
 from .hub.segment import Proof
+from .schedule import Half
 from .suggest import Misfit
 
 
@@ -42,21 +44,36 @@ class Watcher:
         """A collection's pull does more than its first step, and why."""
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What kept one half of a collection's work from its complete end."""
+
+    half: Half
+    status: str
+    sentence: str
+
+
 @dataclass
 class Outcome:
     """One collection's part in a run: its two books (None: that half did not run), and what went wrong."""
 
     pull: PullBook | None = None
     load: Receipt | None = None
-    errors: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     misfits: dict[str, Misfit] = field(default_factory=dict)
     """By property: values that did not fit."""
-    status: str = "complete"
 
-    def fail(self, status: str, sentence: str) -> None:
-        self.errors.append(sentence)
-        self.status = "failed" if "failed" in (status, self.status) else status
+    @property
+    def errors(self) -> list[str]:
+        return [fault.sentence for fault in self.faults]
+
+    @property
+    def status(self) -> str:
+        return _worst(fault.status for fault in self.faults)
+
+    def fail(self, half: Half, status: str, sentence: str) -> None:
+        self.faults.append(Fault(half, status, sentence))
 
     def book(self) -> dict[str, Any]:
         """The line of the ledger, in the ledger's words."""
@@ -92,8 +109,14 @@ class Summary:
 
     @property
     def status(self) -> str:
-        found = {outcome.status for outcome in self.collections.values()}
-        return "failed" if "failed" in found else "incomplete" if "incomplete" in found else "complete"
+        return _worst(outcome.status for outcome in self.collections.values())
+
+    def of(self, half: Half) -> tuple[str, dict[str, int], list[str]]:
+        """What one half came to, over all collections: its status, its figures, and what went wrong."""
+        faults = [(name, fault) for name, outcome in self.collections.items() for fault in outcome.faults if fault.half == half]
+        books = [book for outcome in self.collections.values() if (book := outcome.pull if half == "pull" else outcome.load)]
+        figures = {word: sum(getattr(book, word) for book in books) for word in _FIGURES[half]}
+        return _worst(fault.status for _, fault in faults), figures, [about(name, fault.sentence) for name, fault in faults]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -101,6 +124,23 @@ class Summary:
             "status": self.status,
             "collections": {name: _shown(outcome.book()) for name, outcome in self.collections.items()},
         }
+
+
+_FIGURES: dict[Half, tuple[str, ...]] = {
+    "pull": ("requests", "received"),
+    "load": ("read", "inserted", "updated", "deleted", "rejected"),
+}
+"""What of a half's books is remembered, and told in a line."""
+
+
+def about(collection: str, sentence: str) -> str:
+    """A sentence that names its collection, once."""
+    return sentence if re.match(rf"{collection}[:,]", sentence) else f"{collection}: {sentence}"
+
+
+def _worst(statuses: Iterable[str]) -> str:
+    found = set(statuses)
+    return "failed" if "failed" in found else "incomplete" if "incomplete" in found else "complete"
 
 
 def _shown(book: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""YAML text -> Spec: every mistake at once, each with its line and column. Reads the file it is given, and nothing else.
-
-YAML is read as its 1.2 core says where 1.1 surprises: `no` is a text, `on` may be a key, `12:30` is no number, a date is a text.
-"""
+"""YAML text -> Spec: every mistake at once, each with its line and column. Reads the file it is given, and nothing else."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC
@@ -14,15 +12,14 @@ from functools import cache
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from . import times
+from .document import At, Document, dotted, with_members
 from .errors import Problem, SpecError, UsageError
 from .fields import Path
 from .kinds import did_you_mean
 from .paginate import KeySet, Paginator
 from .properties import Property
-from .schema import At, Broken, Notes, build, spec_schema
+from .schema import Broken, Notes, build, spec_schema
 from .spec import ADDED_COLUMNS, Collection, Setting, Spec
 from .template import Body, Template
 
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-_MOST_NODES = 200_000
 _PAGINATED = tuple(
     (*walk, "paginate", *word) for walk in ((), ("full",), ("changed",)) for word in (("on",), ("tie_breaker", "on"))
 )  # fmt: skip
@@ -65,9 +61,31 @@ def read_spec(file: str) -> Source:
     return parse_spec(text, file)
 
 
+def add_properties(file: str, proposed: Mapping[str, Mapping[str, str]]) -> None:
+    """Write properties into a spec's file, by collection: their YAML by their name. All else in it stays as it is.
+
+    Raises UsageError, and leaves the file alone, where that cannot be done.
+    """
+    path = File(file).resolve()
+    text = path.read_bytes().decode("utf-8")
+    try:
+        for name, members in proposed.items():
+            text = with_members(text, ("collections", name, "properties"), members) if members else text
+    except ValueError as error:
+        raise UsageError(f"{file}: the properties of {name} cannot be added ({error}); paste them") from None
+    parse_spec(text, file)
+    new = path.with_name(path.name + ".new")
+    try:
+        new.write_bytes(text.encode())
+        shutil.copymode(path, new)
+        new.replace(path)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be written ({error.strerror}); correct it, or paste the properties") from None
+
+
 def parse_spec(text: str, file: str = "spec.yaml") -> Source:
     """The spec in a text; `file` names it in errors. Raises SpecError with all its mistakes."""
-    document = _Document(file)
+    document = Document(file)
     data = document.read(text)
     problems = list(document.problems)
     if not isinstance(data, dict):
@@ -75,7 +93,7 @@ def parse_spec(text: str, file: str = "spec.yaml") -> Source:
 
     def problem(at: At, what: str) -> Problem:
         sentence, _, instead = what.partition("; ")
-        return Problem(*document.place(at), _dotted(at), sentence, instead)
+        return Problem(*document.place(at), dotted(at), sentence, instead)
 
     notes = Notes()
     for error in _validator().iter_errors(data):
@@ -92,101 +110,12 @@ def parse_spec(text: str, file: str = "spec.yaml") -> Source:
         problems += [problem(at, what) for what in _parent_uses(at, template, data)]
     collections = spec.collections if spec else _sound(Collection, data, "collections")
     problems += [problem(at, what) for at, what in _contradictions(collections, data)]
+    problems += [problem(("schedule", "timezone"), what) for what in (spec.schedule.mistakes() if spec else ())]
     problems += [problem(at, what) for at, what in _setting_mistakes(_sound(Setting, data, "settings"))]
     if problems or spec is None or notes.left_out:
         where = next(iter(notes.left_out), ())
         raise SpecError(file, problems or [problem(where, "cannot be read; report this, with the file")])
     return Source(file, spec, document.places)
-
-
-class _Document:
-    """A YAML text as plain values, and the place of each."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.places: dict[At, tuple[int, int]] = {}
-        self.problems: list[Problem] = []
-        self._open: list[int] = []
-
-    def read(self, text: str) -> Any:
-        try:
-            node = yaml.compose(text, Loader=_Loader)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            what = f"is not YAML: {error.problem or error.context}"
-            raise SpecError(self.file, [Problem(line, column, "", what, "mend it there or just before")]) from None
-        except (yaml.YAMLError, RecursionError) as error:
-            too_deep = isinstance(error, RecursionError)
-            what = "nested too deeply" if too_deep else str(error).partition("\n")[0]
-            instead = "write it flatter" if too_deep else "save it as plain UTF-8 text"
-            raise SpecError(self.file, [Problem(1, 1, "", f"is not YAML: {what}", instead)]) from None
-        try:
-            return None if node is None else self._value(node, ())
-        except RecursionError:
-            raise SpecError(self.file, [Problem(1, 1, "", "is nested too deeply, by its aliases", "write it flatter")]) from None
-
-    def place(self, at: At) -> tuple[int, int]:
-        """Where a part stands, or the nearest part around it that does."""
-        while at and at not in self.places:
-            at = at[:-1]
-        return self.places.get(at, (1, 1))
-
-    def _value(self, node: yaml.Node, at: At) -> Any:
-        self.places.setdefault(at, (node.start_mark.line + 1, node.start_mark.column + 1))
-        if id(node) in self._open or len(self.places) > _MOST_NODES:
-            line, column = self.places[at]
-            what = "holds itself" if id(node) in self._open else f"makes a spec of more than {_MOST_NODES:,} parts"
-            raise SpecError(self.file, [Problem(line, column, _dotted(at), what, "write it out, without the alias")])
-        if isinstance(node, yaml.MappingNode):
-            self._open.append(id(node))
-            mapping = self._mapping(node, at)
-            self._open.pop()
-            return mapping
-        if isinstance(node, yaml.SequenceNode):
-            self._open.append(id(node))
-            items = [self._value(item, (*at, place)) for place, item in enumerate(node.value)]
-            self._open.pop()
-            return items
-        return _scalar(node)
-
-    def _mapping(self, node: yaml.MappingNode, at: At) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        merged: list[Any] = []
-        for key_node, value_node in node.value:
-            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
-            line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
-            if key == "<<":
-                value = self._value(value_node, (*at, key))
-                bases = value if isinstance(value, list) else [value]
-                if not all(isinstance(base, dict) for base in bases):
-                    instead = "name mappings, like `<<: *defaults`"
-                    self.problems.append(Problem(line, column, _dotted((*at, key)), "merges what is no mapping", instead))
-                merged += bases
-            elif key in mapping:
-                what = f"the key {key!r} stands here a second time"
-                self.problems.append(Problem(line, column, _dotted((*at, key)), what, "keep one of the two"))
-            else:
-                self.places[(*at, key)] = (line, column)
-                mapping[key] = self._value(value_node, (*at, key))
-        for base in merged:
-            mapping = {**base, **mapping} if isinstance(base, dict) else mapping
-        return mapping
-
-
-class _Loader(yaml.SafeLoader):
-    """Only composes; what a plain scalar means is decided in `_scalar`."""
-
-
-def _scalar(node: yaml.Node) -> Any:
-    text = str(node.value)
-    if getattr(node, "style", None) is not None or node.tag.endswith(":str"):
-        return text
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    return int(text) if re.fullmatch("0|-?[1-9][0-9]{0,17}", text) else text
 
 
 @cache
@@ -455,10 +384,6 @@ def _is_zone(name: str | None) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _dotted(at: At) -> str:
-    return ".".join(str(step) for step in at)
 
 
 def _a(words: str) -> str:

@@ -17,6 +17,7 @@ from .paginate import Paginator, TieBreaker
 from .properties import Property
 from .retry import Retry
 from .rules import Rule
+from .schedule import Schedule
 from .schema import docs_of, field_word, hints_of
 from .spec import Api, Changed, Collection, Full, Setting, Spec
 from .window import Cursor
@@ -24,6 +25,7 @@ from .window import Cursor
 _CHAPTERS: tuple[tuple[str, type], ...] = (
     ("A spec", Spec),
     ("settings.*", Setting),
+    ("schedule", Schedule),
     ("api", Api),
     ("api.auth", Auth),
     ("api.budgets[]", Budget),

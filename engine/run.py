@@ -9,34 +9,37 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import times
 from .account import locked
 from .clock import Clock
 from .destinations import Receipt, Warehouse, warehouse
 from .errors import INTERRUPTED, Damaged, Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
 from .fetch import Fetcher
-from .hub import Damage, Found, Hub, Identity
+from .hub import Damage, Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader, table_of
 from .outcome import Observer, Outcome, PullBook, Summary
 from .parse import Source
 from .plan import Run
 from .pull import Puller
+from .schedule import Half
 from .settings import Settings, needed
 from .side_by_side import side_by_side
 from .spec import Spec
 from .stage import WORKERS, Stage
-from .suggest import merged, suggestion, worst
+from .suggest import merged, worst
+from .turns import turn
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     import httpx
 
 SECONDS_TO_STOP = 5.0
@@ -58,6 +61,16 @@ class Options:
     allow_deletes: bool = False
     """Whether rows may be marked as gone, however many they are."""
 
+    def warehouse_of(self, source: str) -> str:
+        return self.to or f"duckdb:{source}.duckdb"
+
+    def schema_of(self, source: str) -> str:
+        return self.schema or source
+
+    def lock_of(self, half: Half, source: str) -> tuple[str, str]:
+        """What is locked while a half of a source is carried out, and which target of it."""
+        return ("pull", "") if half == "pull" else (f"load into {self.schema_of(source)}", self.warehouse_of(source))
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -70,7 +83,7 @@ class _Job:
     observer: Observer
     clock: Clock
     started: int
-    replays: bool = False
+    verb: str
 
     @property
     def name(self) -> str:
@@ -78,11 +91,11 @@ class _Job:
 
     @property
     def schema(self) -> str:
-        return self.options.schema or self.name
+        return self.options.schema_of(self.name)
 
     @property
     def to(self) -> str:
-        return self.options.to or f"duckdb:{self.name}.duckdb"
+        return self.options.warehouse_of(self.name)
 
     @property
     def collections(self) -> list[str]:
@@ -93,32 +106,37 @@ def run(
     source: Source,
     settings: Settings,
     options: Options,
-    halves: Iterable[str] = ("pull", "load"),
+    verb: str = "run",
     observer: Observer | None = None,
     clock: Clock | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Summary:
-    """Pull, load, or both; or replay. Raises UsageError before anything is touched; what fails later is in the summary."""
+    """Carry out a verb: pull, load, both (run), or replay.
+
+    Raises UsageError before anything is touched; what fails later is in the summary.
+    """
     clock = clock or Clock()
     summary = Summary(None, {name: Outcome() for name in selected(source, options.select)})
     hub = Hub(Path(options.hub), source.spec.name.text)
-    job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000), "replay" in halves)
+    job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000), verb)
     with contextlib.ExitStack() as stack:
         target: Warehouse | None = None
-        if "load" in halves or job.replays:
+        if verb != "pull":
             target = warehouse(job.to, job.schema)
             stack.callback(target.close)
             target.check([table_of(job.schema, name, source.spec.collections[name]) for name in job.collections])
-        if "pull" in halves:
+        if verb in ("pull", "run"):
             base = needed(source.spec, settings, job.collections)
             fetcher = stack.enter_context(Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting))
             identity = _claim(job, settings, base)
-            stack.enter_context(locked(hub.root, "pull"))
+            lock = stack.enter_context(locked(hub.root, *options.lock_of("pull", job.name)))
             hub.folder.sweep()
             loads = stack.enter_context(_Loads(job, identity, target, beside_a_pull=True)) if target is not None else None
+            ended = stack.enter_context(turn(hub.root, lock, verb, job.started, clock))
             _pull(job, fetcher, loads)
+            ended(*summary.of("pull"))
             if loads is not None:
-                loads.finish("run")
+                loads.finish()
         elif target is not None:
             known = hub.identity()
             if known is None:
@@ -126,7 +144,7 @@ def run(
             loads = stack.enter_context(_Loads(job, known, target, beside_a_pull=False))
             for name in job.collections:
                 loads.submit(name)
-            loads.finish("replay" if job.replays else "load")
+            loads.finish()
     return summary
 
 
@@ -137,76 +155,6 @@ def selected(source: Source, select: Sequence[str]) -> list[str]:
         told = "; ".join(f"--select {name}: no such collection; {did_you_mean(name, known)}" for name in unknown)
         raise UsageError(told)
     return [name for name in known if not select or name in select]
-
-
-def status(source: Source, options: Options) -> dict[str, Any]:
-    """What a hub holds of each collection, and where its next pull goes on: for those who only look."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
-    identity, state = hub.identity(), hub.state()
-    collections = {}
-    for name, collection in source.spec.collections.items():
-        found, heads = state.of(name), [hub.head(name, segment) for segment in hub.segments(name)]
-        collections[name] = {
-            "segments": len(heads),
-            "records": sum(head.records for head in heads),
-            "passes": len(found.passes),
-            "last_pass": times.show(found.passes[-1].began) if found.passes else None,
-            "changes_since": times.show(found.cursor) if found.cursor is not None and collection.can_ask_changes else None,
-            "open": {purpose: chain.after for purpose, chain in found.open.items()},
-        }
-    origin_ = identity.origin if identity else None
-    return {
-        "hub": str(hub.root),
-        "id": identity and identity.id,
-        "origin": origin_,
-        "runs": state.run,
-        "collections": collections,
-    }
-
-
-def holdings(source: Source, options: Options) -> dict[str, Any]:
-    """How large a hub is: of each collection its segments, records, bytes on the disk and of its records, and how old it is."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
-    damage = hub.state().damage
-    collections = {}
-    for name in source.spec.collections:
-        names = [segment for segment in hub.segments(name) if segment not in damage.get(name, {})]
-        heads = [hub.head(name, segment) for segment in names]
-        collections[name] = {
-            "segments": len(heads),
-            "damaged": len(damage.get(name, {})),
-            "records": sum(head.records for head in heads),
-            "bytes": sum(hub.size(name, segment) for segment in names),
-            "raw_bytes": sum(head.raw_bytes for head in heads),
-            "oldest": times.show(min(head.began for head in heads)) if heads else None,
-            "newest": times.show(max(head.began for head in heads)) if heads else None,
-        }
-    identity = hub.identity()
-    return {"hub": str(hub.root), "id": identity and identity.id, "collections": collections}
-
-
-def verify(source: Source, options: Options) -> tuple[int, list[Found]]:
-    """Read every byte of a hub: how many segments it has, and what is not as it was written. Damage is noted, for the next pull."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
-    found = hub.verify()
-    return sum(len(hub.segments(name)) for name in source.spec.collections), found
-
-
-def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
-    """What a warehouse tells of values that did not fit, by property: how many, some of them, and what the spec could say instead."""
-    name = source.spec.name.text
-    target = warehouse(options.to or f"duckdb:{name}.duckdb", options.schema or name)
-    with contextlib.closing(target):
-        target.check()
-        found = [one for one in target.rejects() if one.collection in selected(source, options.select)]
-    return [
-        {
-            **asdict(one),
-            "place": source.place_of("collections", one.collection, "properties", one.property or ""),
-            "perhaps": suggestion(one.type, one.samples) if one.type else None,
-        }
-        for one in found
-    ]
 
 
 def _claim(job: _Job, settings: Settings, base: str) -> Identity:
@@ -243,29 +191,29 @@ def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
             outcome = job.summary.collections[name]
             outcome.pull = PullBook()
             if stopped:
-                outcome.fail("incomplete" if stopped[0] == INTERRUPTED else "failed", stopped[0])
+                outcome.fail("pull", "incomplete" if stopped[0] == INTERRUPTED else "failed", stopped[0])
                 return
             try:
                 puller.pull(name, outcome.pull)
             except Refused as error:
                 stopped.append(settings.hide(str(error)))
-                outcome.fail("failed", stopped[-1])
+                outcome.fail("pull", "failed", stopped[-1])
             except SyncerError as error:
                 if isinstance(error, Damaged):
                     collection, _, segment = error.segment.partition("/")
                     job.hub.note(collection, segment, Damage(error.why))
-                outcome.fail("incomplete" if isinstance(error, Incomplete) else "failed", settings.hide(str(error)))
+                outcome.fail("pull", "incomplete" if isinstance(error, Incomplete) else "failed", settings.hide(str(error)))
             except KeyboardInterrupt:
                 stopped.append(INTERRUPTED)
-                outcome.fail("incomplete", INTERRUPTED)
+                outcome.fail("pull", "incomplete", INTERRUPTED)
             except Exception as error:
-                outcome.fail("failed", _unexpected(error))
+                outcome.fail("pull", "failed", _unexpected(error))
             observer.ended(name, outcome)
             if loads is not None:
                 loads.submit(name)
 
         for name in _in_order(job.source.spec, job.collections, pull, fetcher):
-            job.summary.collections[name].fail("incomplete", INTERRUPTED)
+            job.summary.collections[name].fail("pull", "incomplete", INTERRUPTED)
 
 
 def _in_order(spec: Spec, names: Sequence[str], pull: Callable[[str], None], fetcher: Fetcher) -> list[str]:
@@ -315,13 +263,15 @@ class _Loads:
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> _Loads:
-        lock = self._held.enter_context(locked(self.job.hub.root, f"load into {self.job.schema}", self.job.to))
-        self._stage = self._held.enter_context(Stage(self.job.hub, lock, self._workers))
+        job = self.job
+        lock = self._held.enter_context(locked(job.hub.root, *job.options.lock_of("load", job.name)))
+        self._stage = self._held.enter_context(Stage(job.hub, lock, self._workers))
+        self._ended = self._held.enter_context(turn(job.hub.root, lock, job.verb, job.started, job.clock, job.to, job.schema))
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
-        self._held.close()
+        self._held.__exit__(kind, error, trace)
 
     def submit(self, name: str) -> None:
         """Load what there is of a collection; its pull has ended."""
@@ -334,13 +284,13 @@ class _Loads:
             self._stored[name] = 0
             self._futures.append(self._thread.submit(self._load, name, False))
 
-    def finish(self, verb: str) -> None:
+    def finish(self) -> None:
         """Wait for all that was submitted, and write the ledger."""
         for future in self._futures:
             future.result()
         job = self.job
         ended = int(job.clock.time() * 1_000_000)
-        run = {"run": job.summary.run, "verb": verb, "started_at": job.started, "ended_at": ended}
+        run = {"run": job.summary.run, "verb": job.verb, "started_at": job.started, "ended_at": ended}
         rows = [
             {**run, "collection": name, "status": outcome.status, **outcome.book()} for name, outcome in job.summary.collections.items()
         ]
@@ -348,6 +298,7 @@ class _Loads:
             self._thread.submit(self.target.record, rows).result()
         except SyncerError as error:
             job.summary.notes.append(f"the ledger has no line of this run: {error}")
+        self._ended(*job.summary.of("load"))
 
     def _shared_keys(self, name: str, outcome: Outcome) -> str | None:
         """What a user should know where records of different parents seem to share keys: more came twice than pages overlap."""
@@ -368,19 +319,20 @@ class _Loads:
                 job = self.job
                 allowed = job.options.allow_deletes
                 self._loader = Loader(job.source, self._stage, self.identity.id, self.target, job.schema, job.started, allowed)
-            for done in self._loader.replay(name) if self.job.replays else self._loader.load(name):
+            for done in self._loader.replay(name) if self.job.verb == "replay" else self._loader.load(name):
                 outcome.load = outcome.load.plus(done.receipt)
                 outcome.notes += [done.note] if done.note else []
                 outcome.misfits = merged(outcome.misfits, done.misfits)
             if last and (note := self._shared_keys(name, outcome)):
                 outcome.notes.append(note)
             if last and outcome.load.read and outcome.load.read == outcome.load.rejected:
-                outcome.fail("incomplete", "every record was rejected; see _syncer_rejects for why, and correct the key or `records`")
+                sentence = "every record was rejected; see _syncer_rejects for why, and correct the key or `records`"
+                outcome.fail("load", "incomplete", sentence)
         except SyncerError as error:
             if last:  # what failed before is tried again by then
-                outcome.fail("incomplete" if isinstance(error, Incomplete) else "failed", str(error))
+                outcome.fail("load", "incomplete" if isinstance(error, Incomplete) else "failed", str(error))
         except Exception as error:
-            outcome.fail("failed", _unexpected(error))
+            outcome.fail("load", "failed", _unexpected(error))
         if last:
             of = partial(self.job.source.place_of, "collections", name, "properties")
             outcome.notes += [one.told(of(one.property)) for one in worst(outcome.misfits.values())]

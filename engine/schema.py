@@ -12,6 +12,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from .document import At
 from .fields import Doc, Scalar
 from .kinds import Kind
 from .spec import Spec
@@ -21,8 +22,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 SHORTHANDS: dict[str, str] = {"Property": "type", "Parent": "collection", "Tombstone": "property"}
 """Classes that may be written as one text, and the field that the text stands for: `subject: string`."""
-
-At = tuple[str | int, ...]
 
 
 def spec_schema() -> dict[str, Any]:

@@ -5,14 +5,16 @@ On a terminal a line a collection that moves; elsewhere a plain line for each th
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .outcome import Observer, Outcome, PullBook, Summary
+from . import times
+from .document import yaml_text
+from .drift import Drift, Field
+from .outcome import Observer, Outcome, PullBook, Summary, about
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -133,8 +135,7 @@ def remarks(summary: Summary) -> list[str]:
     """What went wrong, and what a user should know, a sentence each."""
     lines = []
     for name, outcome in summary.collections.items():
-        told = [*outcome.errors, *outcome.notes]
-        lines += [sentence if re.match(rf"{name}[:,]", sentence) else f"{name}: {sentence}" for sentence in told]
+        lines += [about(name, sentence) for sentence in (*outcome.errors, *outcome.notes)]
         if outcome.load and (outcome.load.rejected or outcome.load.rejected_values):
             lines.append(f"{name}: `syncer rejects` shows what did not fit; it is in the table _syncer_rejects")
         if outcome.pull and outcome.pull.proof == "open":
@@ -153,7 +154,22 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         unfinished = ", ".join(f"{purpose} after {after}" for purpose, after in found["open"].items())
         rows.append([name, *(_cell(found[word]) for word in words), unfinished or "-"])
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return lines + [_line(row, widths) for row in rows]
+    lines += [_line(row, widths) for row in rows]
+    lines += _turn_lines("pulls", status["pulls"])
+    for past in status["loads"]:
+        lines += _turn_lines(f"loads into {past['into']}, {past['schema']}", past["turns"])
+    return lines
+
+
+def _turn_lines(what: str, turns: Sequence[Mapping[str, Any]], most: int = 3) -> list[str]:
+    """The last times that a half was carried out."""
+    lines = [f"{what}:"] if turns else []
+    for one in turns[:most]:
+        figures = "".join(f", {number:,} {word}" for word, number in one["figures"].items() if number)
+        failures = f", the {one['failures']}. in a row" if one["failures"] > 1 and one["ended"] else ""
+        lines.append(f"  {one['began']}  {one['status'] or 'under way, or killed'}{failures}{figures}")
+        lines += [f"    {_shortened(sentence)}" for sentence in one["told"][:most]]
+    return lines
 
 
 def rejects_lines(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -190,3 +206,50 @@ def _cell(value: object) -> str:
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     first, *rest = zip(row, widths, strict=True)
     return (first[0].ljust(first[1]) + "".join("  " + cell.rjust(width) for cell, width in rest)).rstrip()
+
+
+def drift_lines(drift: Mapping[str, Drift]) -> list[str]:
+    """What the spec does not name, a table a collection, and the properties that would name it."""
+    lines = []
+    for name, one in drift.items():
+        if one.fields:
+            rows = [[name, "type", "filled", "since", "like"]]
+            rows += [
+                [found.path.text, found.type or "null", f"{found.there / one.records:.1%}", *_first(found)] for found in one.fields.values()
+            ]
+            widths = [max(len(row[place]) for row in rows) for place in range(4)]
+            lines += ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows]
+        lines += [f"{name}: no record has {', '.join(one.never)}, as the spec has it"] if one.never else []
+    proposed = {name: members for name, one in drift.items() if (members := one.proposed())}
+    if proposed:
+        lines += ["", "to be added (--apply does it):", "", "collections:"]
+    for name, members in proposed.items():
+        lines += [f"  {name}:", "    properties:", *(f"      {yaml_text(word)}: {value}" for word, value in members.items())]
+    return lines or ["the spec names all that the hub's records hold"]
+
+
+def _first(found: Field) -> tuple[str, str]:
+    return times.show(found.first_seen), _shortened(next(iter(found.samples), "-"))
+
+
+def drift_document(drift: Mapping[str, Drift]) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        name: {
+            "records": one.records,
+            "never": one.never,
+            "fields": [
+                {
+                    "path": found.path.text,
+                    "type": found.type,
+                    "filled": found.there,
+                    "kinds": dict(found.kinds),
+                    "first_seen": times.show(found.first_seen),
+                    "sample": next(iter(found.samples), None),
+                }
+                for found in one.fields.values()
+            ],
+            "proposed": one.proposed(),
+        }
+        for name, one in drift.items()
+    }

@@ -23,6 +23,7 @@ from .paginate import KeySet, Paginator, Single
 from .properties import Property
 from .retry import Retry
 from .rules import Rule
+from .schedule import Schedule
 from .template import Body, Template, as_text
 from .window import Cursor
 
@@ -251,6 +252,7 @@ class Spec:
     title: Annotated[str | None, Doc("the API's name for people")] = None
     description: Annotated[str | None, Doc("what it holds, and what a reader should know")] = None
     settings: Annotated[Mapping[str, Setting], Doc("what differs from user to user")] = field(default_factory=dict)
+    schedule: Annotated[Schedule, Doc("when `syncer serve` pulls and loads")] = field(default_factory=Schedule)
     api: Annotated[Api, Doc("how the API is reached")]
     collections: Annotated[Mapping[str, Collection], Doc("the lists to read: one table each", {"minProperties": 1})]
 

@@ -69,9 +69,8 @@ class Farm:
 
         self.hour += 1
         given = Options(hub=str(self.folder / "hub"), to=to or self.client.url, **options)
-        halves = {"run": ("pull", "load"), "pull": ("pull",), "load": ("load",), "replay": ("replay",)}[verb]
         source, transport = parse_spec(text), httpx.MockTransport(answer)
-        return run(source, Settings({}, frozenset()), given, halves, clock=Hours(self.hour), transport=transport)
+        return run(source, Settings({}, frozenset()), given, verb, clock=Hours(self.hour), transport=transport)
 
     def book(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", **options: Any) -> dict[str, int]:
         """What the load of a run that went well did: the numbers of its book that are not 0."""

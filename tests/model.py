@@ -260,7 +260,7 @@ def small_pieces(segment_bytes: int = 150, load_bytes: int = 500) -> Iterator[No
 def carry_out(
     api: Api,
     folder: Path,
-    halves: Sequence[str] = ("pull", "load"),
+    verb: str = "run",
     *,
     to: str = "one",
     source: Source = SOURCES[False],
@@ -278,6 +278,6 @@ def carry_out(
     options = Options(hub=str(folder / "hub"), to=f"duckdb:{folder / to}.duckdb", full=full, select=tuple(select))
     with deadly(death):
         try:
-            return run(source, Settings({}, frozenset()), options, halves, None, ModelClock(api), httpx.MockTransport(answer))
+            return run(source, Settings({}, frozenset()), options, verb, None, ModelClock(api), httpx.MockTransport(answer))
         except Killed:
             return None

@@ -840,7 +840,7 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(engine_chain, "side_by_side", Turns(api).submit)
             patch.setattr(engine_chain, "wait", waited_for)
-            summary = run(spec, Settings({}, frozenset()), options, ("pull",), None, ApisClock(api), transport)
+            summary = run(spec, Settings({}, frozenset()), options, "pull", None, ApisClock(api), transport)
         api.during, api.down = [], None
         outcome = summary.collections["things"]
         if outcome.status == "failed" and pull.down is None:

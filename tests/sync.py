@@ -155,22 +155,22 @@ class Project:
         return self.folder / "desk_com.duckdb"
 
     def run(self, *select: str, **options: Any) -> Result:
-        return self._in_process(("pull", "load"), select, options)
+        return self._in_process("run", select, options)
 
     def pull(self, *select: str, **options: Any) -> Result:
-        return self._in_process(("pull",), select, options)
+        return self._in_process("pull", select, options)
 
     def load(self, *select: str, **options: Any) -> Result:
-        return self._in_process(("load",), select, options)
+        return self._in_process("load", select, options)
 
-    def _in_process(self, halves: Sequence[str], select: Sequence[str], options: Mapping[str, Any]) -> Result:
+    def _in_process(self, verb: str, select: Sequence[str], options: Mapping[str, Any]) -> Result:
         """What the command does, in this process; a refusal comes back as it does from the command line."""
         given = {"hub": str(self.hub), "to": f"duckdb:{self.warehouse}", "select": tuple(select), **options}
         try:
             source = parsed(self.spec.read_text())
             flags = [f"{name}={value}" for name, value in ({"base_url": self.url} | self.settings).items()]
             settings = given_settings(source.spec, flags, directory=str(self.folder))
-            summary = run(source, settings, Options(**given), halves, clock=self.clock)
+            summary = run(source, settings, Options(**given), verb, clock=self.clock)
         except SyncerError as error:
             return Result(error.exit_code, {}, str(error))
         code = 0 if summary.status == "complete" else 1

@@ -98,13 +98,13 @@ def test_a_pass_that_lost_a_segment_marks_nothing_as_gone(tmp_path: Path, name: 
 
     with small_pieces(1, 10**9):
         carry_out(api, tmp_path)
-        carry_out(api, tmp_path, ("pull",), full=True)
+        carry_out(api, tmp_path, "pull", full=True)
         file = sorted((tmp_path / "hub/model/segments/things").glob("000002-01-*"))[1]
         data = HARMS[name](file.read_bytes())
         file.unlink()
         if data is not None:
             file.write_bytes(data)
-        summary = carry_out(api, tmp_path, ("load",))
+        summary = carry_out(api, tmp_path, "load")
         assert summary is not None
         assert (summary.collections["things"].status, alive()) == ("incomplete", list(range(1, 8)))
         api.delete("things", 5)

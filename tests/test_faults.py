@@ -25,8 +25,9 @@ from urllib.parse import quote, unquote, urlencode
 
 import pytest
 
+from rest_syncer.engine.look import status
 from rest_syncer.engine.parse import parse_spec
-from rest_syncer.engine.run import Options, run, status
+from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
 from tests.standins.faulty import Answer, Asked, Server, json_answer
 from tests.sync import Project, Result, opened

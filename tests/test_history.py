@@ -216,8 +216,8 @@ class History:
         assert {key: row for key, (row, deleted) in found.rows.items() if not deleted} == rows
         assert {key for key, (_, deleted) in found.rows.items() if deleted} <= self.api.gone[self.collection] - rows.keys()
 
-    def _carry_out(self, halves: Sequence[str], **options: Any) -> Any:
-        return carry_out(self.api, self.folder, halves, source=source(self.sized, self.rows), select=(self.collection,), **options)
+    def _carry_out(self, verb: str, **options: Any) -> Any:
+        return carry_out(self.api, self.folder, verb, source=source(self.sized, self.rows), select=(self.collection,), **options)
 
     def _happen(self, event: Sequence[Any]) -> None:
         match event:
@@ -250,8 +250,8 @@ class History:
         api.during = defaultdict(list)
         for number, event in during:
             api.during[api.requests + 1 + number].append(lambda event=event: self._happen(event))
-        halves = ("pull", "load") if warehouse else ("pull",)
-        summary = self._carry_out(halves, to=warehouse or "one", full=full, death=Death(at) if kind == "kill" else None)
+        verb = "run" if warehouse else "pull"
+        summary = self._carry_out(verb, to=warehouse or "one", full=full, death=Death(at) if kind == "kill" else None)
         api.during, api.down_from, api.interrupt_at = {}, None, None
         if summary is None:
             return

@@ -12,18 +12,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [
-    "errors", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "suggest", "paginate.step",
-    "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "auth", "window", "quota", "budget", "permits", "retry",
-    "rules", "limits", "deletes", "spec", "schema", "reference", "parse", "settings", "hub.segment", "hub.fold", "proof", "plan",
-    "project", "egress", "clock", "account", "side_by_side", "fetch", "hub.folder", "hub", "earlier", "read", "stage",
-    "destinations", "destinations.upsert", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "outcome", "chain",
-    "pull", "load", "run", "show",
+    "errors", "document", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "suggest",
+    "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "auth", "window", "quota", "budget",
+    "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
+    "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
+    "fetch", "hub.folder", "hub", "earlier", "read", "stage", "destinations", "destinations.upsert", "destinations.sql",
+    "destinations.duckdb", "destinations.postgresql", "outcome", "chain", "pull", "load", "run", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
-    "parse", "settings", "egress", "clock", "account", "side_by_side", "fetch", "hub", "hub.folder", "earlier", "stage",
-    "destinations.upsert", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "chain", "pull", "load", "run", "show",
+    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "fetch", "hub", "hub.folder", "earlier", "stage",
+    "destinations.upsert", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "chain",
+    "pull", "load", "run", "look", "serve", "show",
 }  # fmt: skip
 
 SEAMS = {"destinations": {"destinations.duckdb", "destinations.postgresql"}}
@@ -37,7 +38,7 @@ OUTSIDE = {
 ONLY_IMPORTERS = {
     "jinja2": {"template"},
     "httpx": {"fetch"},
-    "yaml": {"parse"},
+    "yaml": {"document"},
     "jsonschema": {"parse"},
     "duckdb": {"stage", "destinations.duckdb", "destinations.postgresql"},
     "psycopg": {"destinations.postgresql"},
@@ -45,6 +46,7 @@ ONLY_IMPORTERS = {
     "zstandard": {"hub.segment"},
     "rich": {"show"},
     "dotenv": {"settings"},
+    "cronsim": {"schedule"},
 }
 
 

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from rest_syncer.cli import app
 from rest_syncer.engine.errors import SpecError
+from rest_syncer.engine.look import rejects
 from rest_syncer.engine.parse import parse_spec
-from rest_syncer.engine.run import Options, rejects
+from rest_syncer.engine.run import Options
 from rest_syncer.engine.suggest import Misfit, form, merged, suggestion, worst
 from tests.farm import Farm, row, spec, told
 

@@ -1,0 +1,111 @@
+"""What a hub and a warehouse hold, for those who only look. I/O: reads; verifying also notes what is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import times
+from .account import lock_name
+from .destinations import warehouse
+from .drift import Drift
+from .errors import Damaged
+from .hub import Found, Hub
+from .parse import Source
+from .run import Options, selected
+from .schedule import Turn
+from .suggest import suggestion
+from .turns import loads_of, turns_of
+
+
+def status(source: Source, options: Options) -> dict[str, Any]:
+    """What a hub holds of each collection, and where its next pull goes on: for those who only look."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    identity, state = hub.identity(), hub.state()
+    collections = {}
+    for name, collection in source.spec.collections.items():
+        found, heads = state.of(name), [hub.head(name, segment) for segment in hub.segments(name)]
+        collections[name] = {
+            "segments": len(heads),
+            "records": sum(head.records for head in heads),
+            "passes": len(found.passes),
+            "last_pass": times.show(found.passes[-1].began) if found.passes else None,
+            "changes_since": times.show(found.cursor) if found.cursor is not None and collection.can_ask_changes else None,
+            "open": {purpose: chain.after for purpose, chain in found.open.items()},
+        }
+    return {
+        "hub": str(hub.root),
+        "id": identity and identity.id,
+        "origin": identity and identity.origin,
+        "runs": state.run,
+        "collections": collections,
+        "pulls": _told(turns_of(hub.root, lock_name(*options.lock_of("pull", hub.source))).turns),
+        "loads": [{"into": past.into, "schema": past.schema, "turns": _told(past.turns)} for _, past in loads_of(hub.root)],
+    }
+
+
+def _told(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Turns for those who look, the last one first."""
+    return [turn.as_json() for turn in reversed(turns)]
+
+
+def holdings(source: Source, options: Options) -> dict[str, Any]:
+    """How large a hub is: of each collection its segments, records, bytes on the disk and of its records, and how old it is."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    damage = hub.state().damage
+    collections = {}
+    for name in source.spec.collections:
+        names = [segment for segment in hub.segments(name) if segment not in damage.get(name, {})]
+        heads = [hub.head(name, segment) for segment in names]
+        collections[name] = {
+            "segments": len(heads),
+            "damaged": len(damage.get(name, {})),
+            "records": sum(head.records for head in heads),
+            "bytes": sum(hub.size(name, segment) for segment in names),
+            "raw_bytes": sum(head.raw_bytes for head in heads),
+            "oldest": times.show(min(head.began for head in heads)) if heads else None,
+            "newest": times.show(max(head.began for head in heads)) if heads else None,
+        }
+    identity = hub.identity()
+    return {"hub": str(hub.root), "id": identity and identity.id, "collections": collections}
+
+
+def verify(source: Source, options: Options) -> tuple[int, list[Found]]:
+    """Read every byte of a hub: how many segments it has, and what is not as it was written. Damage is noted, for the next pull."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    found = hub.verify()
+    return sum(len(hub.segments(name)) for name in source.spec.collections), found
+
+
+def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
+    """What a warehouse tells of values that did not fit, by property: how many, some of them, and what the spec could say instead."""
+    name = source.spec.name.text
+    target = warehouse(options.warehouse_of(name), options.schema_of(name))
+    with contextlib.closing(target):
+        target.check()
+        found = [one for one in target.rejects() if one.collection in selected(source, options.select)]
+    return [
+        {
+            **asdict(one),
+            "place": source.place_of("collections", one.collection, "properties", one.property or ""),
+            "perhaps": suggestion(one.type, one.samples) if one.type else None,
+        }
+        for one in found
+    ]
+
+
+def drift(source: Source, options: Options) -> dict[str, Drift]:
+    """Of each collection, what the hub's records hold that the spec does not name, and what it names that none of them holds."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    found = {}
+    for name in selected(source, options.select):
+        found[name] = Drift(source.spec.collections[name])
+        for segment in hub.segments(name):
+            with contextlib.suppress(Damaged):  # a load names it
+                began = hub.head(name, segment).began
+                for record in hub.records(name, segment):
+                    found[name].see(record, began)
+    return found
