@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from .deletes import Deletes
-from .destinations import Batch, Column, InDoubt, Receipt, Seen, Table, Warehouse
+from .destinations import Batch, Column, GonePass, InDoubt, Receipt, Seen, Table, Warehouse
 from .errors import Damaged, DeletesHeld, Incomplete, WarehouseError
 from .hub import Damage, Manifest
-from .hub.fold import unmended
-from .hub.segment import number_of, run_of
+from .hub.fold import CollectionState, unmended
+from .hub.segment import number_of, place_of, run_of
 from .parse import Source
-from .plan import Loaded, LoadStep, every_pass_tells, load_step, overtaken_since, settled, up_to_last_pass
+from .plan import Loaded, LoadStep, every_pass_tells, load_step, overtaken_since, settled, up_to_first_gone, up_to_last_pass
 from .spec import KEY, Collection, property_fingerprints
 from .stage import RejectedValue, Stage, Staged
 from .suggest import Misfit, form
@@ -120,13 +120,18 @@ class Loader:
         owed_since = (seen.gone or 0) if seen.held_back and self.allow_deletes else None
         since = overtaken_since(state, manifest.segments, before, seen.strangers, owed_since)
         is_settled = since is None or settled(state, {*before, *manifest.segments}, self._loads_since(name, seen.load, since))
-        step = partial(
-            load_step, state, manifest.load, manifest.segments, before, refill, seen.strangers, owed_since=owed_since, is_settled=is_settled
-        )
+        step = partial(load_step, state, manifest.load, manifest.segments, before, strangers=seen.strangers)
+        step = partial(step, owed_since=owed_since, is_settled=is_settled)
+        keeps_versions = table.keeps_versions
+        if keeps_versions and seen.strangers:
+            raise WarehouseError(f"{name}: some rows came from another hub, and a history is of one; name another --schema")
         most = None if refill or self.allow_deletes or collection.mode == "snapshot" or seen.gone is None else collection.max_delete_share
 
         def commit(step: LoadStep) -> Done:
             """Stage what the step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
+            if keeps_versions and step.complete and not refill:  # where its rows cannot just be added to, they are made anew
+                step = load_step(state, manifest.load, manifest.segments, before, refill=True)
+            whole = anew or (keeps_versions and step.complete)
             self._check(name, [*step.again, *step.keys])
             step = step.without(self.hub.damage(name))
             with self.stage.work():
@@ -155,20 +160,21 @@ class Loader:
                     rejected_values=staged.rejected_values,
                     rejects=staged.rejects,
                     reject_lines={word: self.source.line_of("collections", name, "properties", word) for word in collection.properties},
-                    clear_rejects=refill,
+                    clear_rejects=refill or whole,
                     synced_at=self.now,
                     source=self.source.spec.name.text,
                     most_gone=most,
                     gone_known=seen.gone,
                     held_back=seen.held_back,
-                    anew=anew,
+                    anew=whole,
+                    passes=_gone_passes(state, step.gone_since) if keeps_versions else (),
                 )
                 return Done(self.warehouse.commit(batch), note, _misfits(staged.rejects))
 
         try:
-            done = commit(step())
+            done = commit(step(refill))
         except InDoubt:
-            done = commit(step(in_doubt=True))
+            done = commit(step(refill, in_doubt=True))
         if not done.receipt.balances:
             raise WarehouseError(f"{name}: the books of load {manifest.load} do not balance: {done.receipt}; report this with the hub")
         return done
@@ -203,6 +209,8 @@ class Loader:
             whole = set(up_to_last_pass(self.hub.state(name).of(name), self.hub.segments(name)))
             taken = self._sound(name, [segment for segment in waiting if segment in whole], sys.maxsize)
         else:
+            if self.source.spec.collections[name].mode == "history":
+                waiting = up_to_first_gone(self.hub.state(name).of(name), waiting)
             taken = self._sound(name, waiting, LOAD_BYTES)
         skipped = tuple(segment for segment in self.hub.damage(name) if not last.has(segment))
         if not taken and not refill and not owed and skipped == last.skipped:
@@ -221,7 +229,8 @@ class Loader:
             segments = self.hub.taken(self.warehouse_id, self.schema, name, load)
             if segments and all(run_of(segment) < run for segment in segments):
                 return
-            yield Loaded(segments, books[load].stale, books[load].duplicates)
+            versions = books[load].updated if self.source.spec.collections[name].mode == "history" else 0
+            yield Loaded(segments, books[load].stale, books[load].duplicates + versions)
 
     def _check(self, name: str, segments: Sequence[str]) -> list[str]:
         """Those of some segments that turn out to be damaged: it is noted."""
@@ -250,6 +259,12 @@ class Loader:
         return taken
 
 
+def _gone_passes(state: CollectionState, until: int | None) -> list[GonePass]:
+    """The passes that proved what is gone, up to the one that began with a run."""
+    passes = [one for one in state.passes if one.gone and until is not None and one.run <= until]
+    return [GonePass(one.run, place_of(one.ended), one.began) for one in passes]
+
+
 def _misfits(rejects: Sequence[RejectedValue]) -> list[Misfit]:
     """What was rejected, by property."""
     found: dict[str, Misfit] = {}
@@ -265,4 +280,5 @@ def table_of(schema: str, name: str, collection: Collection) -> Table:
     cursor = collection.cursor.property if collection.cursor else None
     appends = collection.mode == "append"
     deletes: Deletes = "ignore" if appends else "hard" if collection.mode == "snapshot" else collection.deletes
-    return Table(schema, name, collection.description, columns, collection.key, cursor, appends, deletes, collection.tombstone)
+    versions = collection.mode == "history"
+    return Table(schema, name, collection.description, columns, collection.key, cursor, appends, deletes, collection.tombstone, versions)

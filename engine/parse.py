@@ -226,7 +226,15 @@ def _unknown_properties(at: At, name: str, raw: Any, api: Any) -> Iterator[tuple
 
 def _mode_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, str]]:
     mode, standard = collection.mode, {one.name: one.default for one in fields(Collection)}
-    if mode != "upsert":
+    if mode == "history":
+        if collection.deletes == "hard":
+            yield (*at, "deletes"), "a history keeps what was; write soft, or ignore"
+        if "record" in map(collection.on_reject_of, collection.properties):
+            yield (
+                (*at, "mode"),
+                "a history needs each version, and `on_reject: record` leaves some out; write null or fail there",
+            )
+    elif mode != "upsert":
         why = {
             "append": "records of `mode: append` are never gone",
             "snapshot": "a snapshot's rows are those of the last complete pass",

@@ -164,6 +164,12 @@ def up_to_last_pass(state: CollectionState, segments: Sequence[str]) -> list[str
     return list(segments[: max((place for place, name in enumerate(segments, 1) if name in ends), default=0)])
 
 
+def up_to_first_gone(state: CollectionState, segments: Sequence[str]) -> list[str]:
+    """The first of some segments, up to the first that ended a pass which proved what is gone."""
+    ends = {one.ended for one in state.passes if one.gone}
+    return list(segments[: next((place for place, name in enumerate(segments, 1) if name in ends), len(segments))])
+
+
 @dataclass(frozen=True)
 class LoadStep:
     """What one load does: which segments it counts, which it reads again, and from which pass on the rest is gone."""

@@ -27,11 +27,11 @@ from .schedule import Schedule
 from .template import Body, Template, as_text
 from .window import Cursor
 
-ADDED_COLUMNS = ("_synced_at", "_deleted_at", "_segment")
+ADDED_COLUMNS = ("_synced_at", "_deleted_at", "_segment", "_valid_from", "_valid_to", "_version")
 
 Purpose = Literal["full", "changed"]
 
-Mode = Literal["upsert", "append", "snapshot"]
+Mode = Literal["upsert", "append", "history", "snapshot"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,7 @@ class Collection:
         Mode,
         Doc(
             "what the table shows: the newest version of each record (upsert), the first one, of records that never change (append), "
+            "each version as a row of its own, with `_valid_from` and `_valid_to` (history), "
             "or what the last complete pass brought, as a whole (snapshot)"
         ),
     ] = "upsert"

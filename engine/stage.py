@@ -355,16 +355,17 @@ class _Piece:
         prefix = f"{identity.id if identity else ''}/{self.collection}/"
         places = ", ".join(
             f"({start}, {start + head.records}, {text(prefix + head.name + '#')}, {epoch(head.name)}, {run_of(head.name)}, "
-            f"{int(head.leg.partition('-')[2])}, {head.number})"
+            f"{int(head.leg.partition('-')[2])}, {head.number}, {head.began})"
             for start, head in zip(self.starts, self.heads, strict=True)
         )
         columns = ", ".join(f"r.{quoted(name)}" for name in [*self.projection.properties, *self._digest])
         written = self.con.execute(
             f"COPY (SELECT {columns}, p.segment || p.line AS _segment, p.epoch AS _syncer_epoch, p.run AS _syncer_run, "
-            f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted "
+            f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted, "
+            f"p.began AS _syncer_at "
             f"FROM (SELECT * FROM ({self._sql()}) WHERE {there}) AS r "
             f"JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
-            f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number)) AS p ON r.{AT} = p.place) "
+            f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number, began)) AS p ON r.{AT} = p.place) "
             f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         ).fetchone()
         return int(written[0]) if written else 0

@@ -160,7 +160,7 @@ def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:
     """Rows as `stage` writes them."""
     ours = {
         "_segment": "VARCHAR", "_syncer_epoch": "INTEGER", "_syncer_run": "INTEGER", "_syncer_ordinal": "INTEGER",
-        "_syncer_number": "INTEGER", "_syncer_line": "BIGINT", "_syncer_counted": "BOOLEAN",
+        "_syncer_number": "INTEGER", "_syncer_line": "BIGINT", "_syncer_counted": "BOOLEAN", "_syncer_at": "BIGINT",
     }  # fmt: skip
     kinds = {column.name: column.type for column in table.columns} | ours
     with duckdb.connect(":memory:") as con:
@@ -172,7 +172,7 @@ def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:
             values = [one.values[column.name] for column in table.columns]
             con.execute(
                 f"INSERT INTO rows VALUES ({marks})",
-                [*values, place, one.epoch, one.run, one.ordinal, one.number, one.line, one.counted],
+                [*values, place, one.epoch, one.run, one.ordinal, one.number, one.line, one.counted, 1_000_000 * one.run],
             )
         con.execute(f"COPY rows TO '{file}' (FORMAT parquet)")
     return str(file)

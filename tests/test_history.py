@@ -8,6 +8,7 @@ SYNCER_EXAMPLES scales how many histories are tried (8), SYNCER_SEED tries other
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -130,10 +131,15 @@ class Found:
     loaded: list[str]
     """The segments that its manifests list, up to the last load."""
     with_size: bool
+    versions: list[tuple[Any, ...]]
+    """All rows of a table that keeps versions; `rows` are the last ones then."""
+
+    def versions_of(self, key: int) -> list[tuple[Any, ...]]:
+        return [one for one in self.versions if one[0] == key]
 
 
 def nothing() -> Found:
-    return Found({}, {}, [], [], [], False)
+    return Found({}, {}, [], [], [], False, [])
 
 
 @cache
@@ -162,7 +168,14 @@ def look(folder: Path, warehouse: str, collection: str) -> Found:
         found.with_size = "size" in words
         read = ", ".join(words).replace("updated_at", "epoch_us(updated_at) // 1000000")
         stamps = "epoch_us(_synced_at), epoch_us(_deleted_at), _segment"
-        rows = con.execute(f"SELECT {stamps}, {read} FROM seen.model.{collection} ORDER BY id")
+        table = f"seen.model.{collection}"
+        if con.execute(f"SELECT 1 FROM (DESCRIBE {table}) WHERE column_name = '_version'").fetchall():
+            instants = "epoch_us(_valid_from), epoch_us(_valid_to), epoch_us(updated_at)"
+            size = ", size" if found.with_size else ""
+            columns = f"id, _version, name{size}, _segment, _deleted_at IS NOT NULL, {instants}"
+            found.versions = con.execute(f"SELECT {columns} FROM {table} ORDER BY id, _version").fetchall()
+            table = f"(FROM {table} QUALIFY _version = max(_version) OVER (PARTITION BY id))"
+        rows = con.execute(f"SELECT {stamps}, {read} FROM {table} ORDER BY id")
         for synced, deleted, segment, *values in rows.fetchall():
             row = dict(zip(words, values, strict=True))
             assert row["id"] not in found.rows, f"{collection} holds {row['id']} twice"
@@ -175,6 +188,13 @@ def look(folder: Path, warehouse: str, collection: str) -> Found:
         manifest = folder / "hub/model/loads" / receipt["warehouse"] / "model" / collection / f"{receipt['load']:06}.json"
         found.loaded += json.loads(manifest.read_text())["segments"]
     return found
+
+
+def _check_versions(versions: Sequence[tuple[Any, ...]]) -> None:
+    """One after the other, of each record: none overlaps with the next."""
+    for one, following in itertools.pairwise(versions):
+        if one[0] == following[0]:
+            assert one[-2] is not None and one[-3] <= one[-2] <= following[-3], (one, following)
 
 
 # One history.
@@ -207,6 +227,9 @@ class History:
         with small_pieces(load_bytes=10**9):
             self._load("late")
         self._check_healed("late")
+        if self.rows == "mode: history":
+            self._check_replay("one")
+            assert self.known["one"].versions == self.known["late"].versions
 
     def _check_healed(self, warehouse: str) -> None:
         if self.rows == "mode: append":
@@ -270,7 +293,7 @@ class History:
 
     def _load(self, warehouse: str, kill: int | None = None, verb: str = "load") -> None:
         if (self.folder / "hub/model/hub.json").exists():
-            summary = self._carry_out((verb,), to=warehouse, death=None if kill is None else Death(kill))
+            summary = self._carry_out(verb, to=warehouse, death=None if kill is None else Death(kill))
             assert summary is None or summary.status == "complete", summary.as_json()
             self._check(warehouse, summary, everything=summary is not None, anew=verb == "replay")
 
@@ -304,15 +327,23 @@ class History:
             raw = files.segments[name][1][int(line) - 1]
             assert shown(raw, found.with_size) == found.rows[key][0], "_segment is another's"
             rejects += [(segment, json.dumps(raw["updated_at"]))] if isinstance(raw["updated_at"], str) else []
-        assert found.rejects == sorted(rejects)
+        assert found.rejects == sorted(rejects) or (found.versions and set(found.rejects) >= set(rejects))
+        _check_versions(found.versions)
         self._check_books(files, before, found, summary and summary.collections[self.collection].load)
         if len(found.receipts) <= len(before.receipts) + 1 and not anew:
             for key in found.rows.keys() & before.rows.keys():
-                assert found.rows[key] != before.rows[key] or found.stamps[key] == before.stamps[key], "a row was written for nothing"
+                same = found.rows[key] == before.rows[key] and found.versions_of(key) == before.versions_of(key)
+                assert not same or found.stamps[key] == before.stamps[key], "a row was written for nothing"
                 stayed = found.rows[key][1] and before.rows[key][1] and found.rows[key][0]["name"] == before.rows[key][0]["name"]
                 assert not stayed or found.stamps[key][1] == before.stamps[key][1], "a record went twice"
         for other in self.known.values():
             assert (other.loaded, other.with_size) != (found.loaded, found.with_size) or other.rows == found.rows
+
+    def _check_replay(self, warehouse: str) -> None:
+        """A table that keeps versions is the same when it is made anew."""
+        before = look(self.folder, warehouse, self.collection).versions
+        self._replay(warehouse)
+        assert look(self.folder, warehouse, self.collection).versions == before
 
     def _check_books(self, files: HubFiles, before: Found, found: Found, told: Any) -> None:
         assert found.loaded == list(files.segments)[: len(found.loaded)], "a segment was loaded twice, or left out"
@@ -405,7 +436,7 @@ def play(collection: str, history: Sequence[Sequence[Any]], segment_bytes: int =
         world.finish()
 
 
-ROWS = (*OUT, "mode: append")
+ROWS = (*OUT, "mode: append", "mode: history")
 ALL = [("add", key) for key in KEYS]
 PULL, PASS, LOAD = ("pull", False), ("pull", True), ("load", "one")
 

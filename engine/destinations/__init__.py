@@ -42,6 +42,18 @@ class Table:
     """Whether a record never changes: then its first version is the one that counts."""
     deletes: Deletes = "soft"
     tombstone: Tombstone | None = None
+    keeps_versions: bool = False
+    """Whether each version of a record is a row of its own."""
+
+
+@dataclass(frozen=True)
+class GonePass:
+    """A complete pass that proved gone what it lacks: its run, the place (run, ordinal, number) of the segment that ended it, and
+    when it began."""
+
+    run: int
+    ended: tuple[int, int, int]
+    began: int
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,8 @@ class Batch:
     """How many rows later passes had found gone that were not marked."""
     anew: bool = False
     """Whether the rows are all there are: those of before are replaced."""
+    passes: Sequence[GonePass] = ()
+    """The passes that tell what is gone, for a table that keeps versions: oldest first, up to `gone_since`."""
 
 
 @dataclass(frozen=True)

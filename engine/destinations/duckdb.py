@@ -104,7 +104,7 @@ class DuckDB(SqlWarehouse):
     def put_keys(self, batch: Batch) -> str:
         return f"read_parquet([{', '.join(text(file) for file in batch.keys)}])"
 
-    def instant(self, micros: int) -> str:
+    def instant(self, micros: int | str) -> str:
         return f"make_timestamptz({micros})"
 
     def place(self, column: str) -> list[str]:

@@ -44,7 +44,7 @@ _KINDS = {
 }  # fmt: skip
 _ORDER = {
     "_segment": "text", "_syncer_epoch": "integer", "_syncer_run": "integer", "_syncer_ordinal": "integer",
-    "_syncer_number": "integer", "_syncer_line": "bigint", "_syncer_counted": "boolean",
+    "_syncer_number": "integer", "_syncer_line": "bigint", "_syncer_counted": "boolean", "_syncer_at": "bigint",
 }  # fmt: skip
 """What stands in a batch's files beside the declared columns."""
 

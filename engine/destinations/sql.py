@@ -18,14 +18,20 @@ from ..errors import WarehouseError
 from ..project import quoted, text
 from . import Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
+from .versions import Versions
 
 BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
 ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
 """The columns of ours in each table; types are in DuckDB's words here and below."""
+OF_VERSIONS = {"_valid_from": "TIMESTAMPTZ", "_valid_to": "TIMESTAMPTZ", "_version": "BIGINT"}
+"""Further ones, of a table that keeps versions."""
 _ADDED_COMMENTS = {
     "_synced_at": "When this row last changed here.",
     "_deleted_at": "When the record was found to be gone from the source; null while it is there.",
     "_segment": "Where the record's raw JSON lies: hub/collection/segment#line.",
+    "_valid_from": "From when on the record was like this.",
+    "_valid_to": "Until when it was; null while it is.",
+    "_version": "How many versions of the record there are up to this one.",
 }
 _LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since"}
 """Columns that tables of an earlier version lack: they are added to them."""
@@ -125,7 +131,8 @@ class SqlWarehouse:
         """As `put`, its further keys."""
         raise NotImplementedError
 
-    def instant(self, micros: int) -> str:
+    def instant(self, micros: int | str) -> str:
+        """An instant, from microseconds since 1970, or an expression of them."""
         raise NotImplementedError
 
     def place(self, column: str) -> list[str]:
@@ -156,6 +163,7 @@ class SqlWarehouse:
 
     def seen(self, hub: str, table: Table) -> Seen:
         columns = {self.fold(name): kind for name, kind in self._known(table.name).columns.items()}
+        self._check_kind(table, columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
         strangers = bool(columns) and self._has_strangers(table, hub)
         rows = self._last(hub, table.name, "CAST(properties AS VARCHAR), gone_since, coalesce(held_back, 0)")
@@ -164,6 +172,13 @@ class SqlWarehouse:
         ((load, prints, gone, held_back),) = rows
         known = None if gone is None else int(gone)
         return Seen(int(load), json.loads(prints or "{}"), bool(columns), fits, strangers, known, int(held_back), self._sources(table))
+
+    def _check_kind(self, table: Table, columns: Container[str]) -> None:
+        """Raises WarehouseError where the table keeps versions and should not, or the other way round."""
+        if columns and ("_version" in columns) != table.keeps_versions:
+            what = ("keeps no versions", "does") if table.keeps_versions else ("keeps all versions", "does not")
+            place = f"{self.where}: {self.schema}.{table.name}"
+            raise WarehouseError(f"{place} {what[0]}, and `mode: history` {what[1]}; drop the table, and it is filled anew from the hub")
 
     def _sources(self, table: Table) -> tuple[str, ...]:
         receipts = f"{self.name('_syncer_receipts')} WHERE collection = {text(table.name)} AND source IS NOT NULL"
@@ -184,7 +199,8 @@ class SqlWarehouse:
             self._add_rejects(batch)
             rows = self.put(batch) if batch.files else ""
             keys = self.put_keys(batch) if batch.keys and batch.marks_gone else ""
-            receipt = self.upsert(self, batch, rows, keys, self._kept(batch.table), self._refused(batch)).run()
+            way = Versions if batch.table.keeps_versions else self.upsert
+            receipt = way(self, batch, rows, keys, self._kept(batch.table), self._refused(batch)).run()
             if not batch.marks_gone:
                 receipt = replace(receipt, held_back=batch.held_back)
             self._prune_rejects(batch)
@@ -245,7 +261,8 @@ class SqlWarehouse:
         name, there = self.name(table.name), self._known(table.name)
         declared = {column.name: column.type for column in table.columns}
         if not there.columns:
-            self._create(table.name, {**declared, **ADDED}, table.key)
+            added = {**OF_VERSIONS, **ADDED} if table.keeps_versions else ADDED
+            self._create(table.name, {**declared, **added}, [*table.key, "_version"] if table.keeps_versions else table.key)
         else:
             self._rename(table)
             there = self._known(table.name)
@@ -314,7 +331,7 @@ class SqlWarehouse:
 
     def _kept(self, table: Table) -> list[str]:
         """Columns that the spec no longer names: what they hold stays."""
-        declared = {self.fold(column.name) for column in table.columns} | ADDED.keys()
+        declared = {self.fold(column.name) for column in table.columns} | ADDED.keys() | OF_VERSIONS.keys()
         return [name for name in self._known(table.name).columns if self.fold(name) not in declared]
 
     def _add_rejects(self, batch: Batch) -> None:

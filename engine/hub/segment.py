@@ -143,6 +143,12 @@ def number_of(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
+def place_of(name: str) -> tuple[int, int, int]:
+    """Where a segment stands in the hub's order: its run, its leg's ordinal, its number."""
+    run, ordinal, number = map(int, name.split("-"))
+    return run, ordinal, number
+
+
 def encode(head: Head, records: Sequence[bytes], envelopes: Sequence[dict[str, Any]], slices: Sequence[Slice] = ()) -> bytes:
     """The whole file."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)

@@ -1,0 +1,214 @@
+"""A table that keeps each version of a record as a row of its own (slowly changing dimensions, type 2), as SQL. I/O: it asks the warehouse.
+
+The versions of a record are what the hub holds of it, in the order of newness; equal neighbours are one. A version holds from
+the instant of its cursor, or else from when the reading that brought it began, up to where the next one begins or the record
+was found gone; one that would begin before its predecessor begins with that. A load adds to the end of what is there; where
+that is not the end by the hub's order, all rows are made anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..project import quoted
+from . import GonePass, InDoubt, Receipt
+from .upsert import Upsert
+
+_BESIDES = ("_segment", "_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line", "_syncer_counted")
+
+
+class Versions(Upsert):
+    """The versions of one batch into a table that keeps all, inside of a transaction that the caller holds."""
+
+    def run(self) -> Receipt:
+        batch, book = self.batch, Counter[str]()
+        if batch.anew:
+            book.update(self._make_anew())
+        elif self.all:
+            book.update(self._add_to_the_end())
+        if batch.marks_gone and not batch.anew and batch.table.deletes != "ignore":
+            book.update(self._close_gone())
+        return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
+
+    def _add_to_the_end(self) -> Counter[str]:
+        """The batch behind each record's last version. Raises InDoubt where some of it belongs further to the front."""
+        backwards = f"row_number() OVER (PARTITION BY {self.key} ORDER BY _version DESC)"
+        self.sql.ask(
+            f"CREATE TEMP TABLE lasts AS SELECT * FROM (SELECT t.*, {backwards} AS _syncer_back FROM {self.name} AS t "
+            f"WHERE EXISTS (SELECT 1 FROM {self.all} AS b WHERE {self.same_key})) AS n WHERE _syncer_back = 1"
+        )
+        lasts, (older, doubt) = f"{self.sql.temporary}.lasts", self._older(self.batch.table.cursor)
+        late = f"(t._valid_to IS NOT NULL AND b._syncer_run < {self.batch.gone_since or 0})"
+        if self.sql.ask(f"SELECT 1 FROM {self.all} AS b JOIN {lasts} AS t ON {self.same_key} WHERE {older} OR {doubt} OR {late} LIMIT 1"):
+            raise InDoubt
+        columns = ", ".join(map(quoted, self.columns))
+        gone = "CASE WHEN _deleted_at IS NOT NULL THEN _valid_to END"
+        old = f"SELECT {columns}, _segment, -1, -1, -1, -1, -1, false, _valid_from, _version, {gone} FROM {lasts}"
+        new = f"SELECT {columns}, {', '.join(_BESIDES)}, {self._own_instant('b')}, {_NONE}, {_NEVER} FROM {self.all} AS b"
+        return self._put_in_order(f"{new} UNION ALL {old}")
+
+    def _make_anew(self) -> Counter[str]:
+        """All rows from the batch, which holds every version there is."""
+        batch = self.batch
+        alive = f"SELECT {self.key} FROM {self.name} WHERE _valid_to IS NULL"
+        self.sql.ask(f"CREATE TEMP TABLE alive AS {alive}")
+        known = [one for one in batch.passes if one.run <= (batch.gone_known or 0)]
+        self._empty()
+        book = self._from_all(batch.passes if batch.marks_gone else known)
+        still = f"SELECT 1 FROM {self.name} AS t WHERE t._valid_to IS NULL AND {self.same_key}"
+        gone = self._number(f"SELECT count(*) FROM {self.sql.temporary}.alive AS b WHERE NOT EXISTS ({still})")
+        if (
+            batch.marks_gone
+            and batch.most_gone
+            and batch.most_gone.exceeded_by(gone, self._number(f"SELECT count(*) FROM {self.sql.temporary}.alive"))
+        ):
+            self.sql.ask(f"DELETE FROM {self.name}")
+            self.sql.ask(f"DROP TABLE {self.sql.temporary}.sequence")
+            return self._from_all(known) + Counter(held_back=gone)
+        return book + Counter(deleted=gone)
+
+    def _from_all(self, passes: Sequence[GonePass]) -> Counter[str]:
+        """All versions of the batch, each ended by the first of these passes that came upon none after it."""
+        if not self.all:
+            return Counter()
+        columns = ", ".join(map(quoted, [*self.columns, *_BESIDES]))
+        ended = _NEVER
+        source = f"{self.all} AS b"
+        if passes and self.batch.table.deletes != "ignore":
+            rows = ", ".join(f"({one.run}, {one.ended[0]}, {one.ended[1]}, {one.ended[2]}, {one.began})" for one in passes)
+            listed = f"(VALUES {rows}) AS p(run, ended_run, ended_ordinal, ended_number, began)"
+            received = f"(PARTITION BY {self.key} ORDER BY _syncer_run, _syncer_ordinal, _syncer_number, _syncer_line)"
+            place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
+            following = ", ".join(f"lead({word}) OVER {received} AS _next{word}" for word in place)
+            first = f"SELECT min(p.run) FROM {listed} WHERE p.run > _syncer_run"
+            source = (
+                f"(SELECT n.*, p.* FROM (SELECT *, ({first}) AS _syncer_pass FROM "
+                f"(SELECT *, {following} FROM {self.all} AS a) AS m) AS n LEFT JOIN {listed} ON p.run = n._syncer_pass) AS b"
+            )
+            later = f"row({', '.join('_next' + word for word in place)}) > row(ended_run, ended_ordinal, ended_number)"
+            instant = self.sql.instant("began")
+            ended = f"CASE WHEN run IS NOT NULL AND (_next_syncer_run IS NULL OR {later}) THEN {instant} END"
+        return self._put_in_order(f"SELECT {columns}, {self._own_instant('b')}, {_NONE}, {ended} FROM {source}")
+
+    def _put_in_order(self, rows: str) -> Counter[str]:
+        """Versions, and the last ones that are there, as rows behind each other. Gives the book of the counted ones."""
+        names = ", ".join([*map(quoted, self.columns), *_BESIDES, "_syncer_at", "_syncer_old", "_syncer_ended"])
+        keys = ", ".join(f"s.{quoted(name)}" for name in self.batch.table.key)
+        cursor = self.batch.table.cursor
+        by_cursor = f"{self._ordered(cursor, 's')} NULLS FIRST, " if cursor else ""
+        order = (
+            f"(PARTITION BY {keys} ORDER BY CASE WHEN s._syncer_old IS NULL THEN 1 ELSE 0 END, s._syncer_epoch, {by_cursor}"
+            "s._syncer_run, s._syncer_ordinal, s._syncer_number, s._syncer_line)"
+        )
+        others = [name for name in self.columns if name not in self.batch.table.key]
+        differs = [f"lag({self._ordered(name, 's')}) OVER w IS DISTINCT FROM {self._ordered(name, 's')}" for name in others]
+        starts = (
+            "s._syncer_old IS NULL AND (row_number() OVER w = 1 OR lag(s._syncer_ended) OVER w IS NOT NULL"
+            + "".join(f" OR {one}" for one in differs)
+            + ")"
+        )
+        first = (
+            f"SELECT s.*, row_number() OVER w AS _syncer_place, {starts} AS _syncer_starts, {self._is_gone('s')} AS _syncer_dead, "
+            f"lag(s._syncer_ended) OVER w AS _syncer_before FROM ({rows}) AS s({names}) WINDOW w AS {order}"
+        )
+        so_far = f"(PARTITION BY {keys} ORDER BY s._syncer_place ROWS UNBOUNDED PRECEDING)"
+        floor = "greatest(max(CASE WHEN s._syncer_starts OR s._syncer_old IS NOT NULL THEN s._syncer_at END) OVER w, "
+        second = (
+            f"SELECT s.*, sum(CASE WHEN s._syncer_starts THEN 1 ELSE 0 END) OVER w AS _syncer_group, "
+            f"coalesce(max(s._syncer_old) OVER w, 0) + sum(CASE WHEN s._syncer_starts AND NOT s._syncer_dead THEN 1 ELSE 0 END) OVER w "
+            f"AS _syncer_version, {floor}max(s._syncer_before) OVER w) AS _syncer_from FROM ({first}) AS s WINDOW w AS {so_far}"
+        )
+        self.sql.ask(f"CREATE TEMP TABLE sequence AS {second}")
+        sequence = f"{self.sql.temporary}.sequence"
+        of_group = f"(PARTITION BY {keys}, s._syncer_group)"
+        ends = f"SELECT s.*, max(s._syncer_ended) OVER {of_group} AS _syncer_gone FROM {sequence} AS s"
+        following = f"(PARTITION BY {keys} ORDER BY s._syncer_place)"
+        versions = (
+            f"SELECT s.*, lead(s._syncer_from) OVER w AS _syncer_next, lead(s._syncer_dead) OVER w AS _syncer_dies "
+            f"FROM ({ends}) AS s WHERE s._syncer_starts OR s._syncer_old IS NOT NULL WINDOW w AS {following}"
+        )
+        self._insert_versions(f"({versions})")
+        self._close_followed(f"({versions})")
+        return self._booked(sequence, keys)
+
+    def _insert_versions(self, versions: str) -> None:
+        """New rows. Where all are made anew, those that are as they were keep their stamps, and what the spec does not name."""
+        source = f"(SELECT * FROM {versions} AS s WHERE s._syncer_starts AND NOT s._syncer_dead) AS b"
+        gone = "greatest(b._syncer_gone, b._syncer_from)"
+        ended = f"CASE WHEN b._syncer_gone IS NOT NULL THEN {gone} ELSE b._syncer_next END"
+        dies = "(b._syncer_gone IS NOT NULL OR (b._syncer_next IS NOT NULL AND b._syncer_dies))"
+        kept, synced, went = list[str](), self.now, self.now
+        if self.batch.anew:
+            source += f" LEFT JOIN {self.sql.temporary}.aside AS t ON {self.same_key} AND t._segment = b._segment"
+            kept, went = [quoted(name) for name in self.kept], f"coalesce(t._deleted_at, {self.now})"
+            same = [f"{self._ordered(name, 't')} IS NOT DISTINCT FROM {self._ordered(name, 'b')}" for name in self.columns]
+            same += ["t._version = b._syncer_version", "t._valid_from = b._syncer_from", f"t._valid_to IS NOT DISTINCT FROM {ended}"]
+            synced = f"CASE WHEN {' AND '.join(same)} AND (t._deleted_at IS NOT NULL) = {dies} THEN t._synced_at ELSE {self.now} END"
+        columns = ", ".join([*map(quoted, self.columns), *kept])
+        chosen = ", ".join([*(f"b.{quoted(name)}" for name in self.columns), *(f"t.{name}" for name in kept)])
+        self.sql.ask(
+            f"INSERT INTO {self.name} ({columns}, _valid_from, _valid_to, _version, _synced_at, _deleted_at, _segment) "
+            f"SELECT {chosen}, b._syncer_from, {ended}, b._syncer_version, {synced}, CASE WHEN {dies} THEN {went} END, b._segment "
+            f"FROM {source}"
+        )
+
+    def _close_followed(self, versions: str) -> None:
+        """The versions that were the last ones, where others follow."""
+        followed = f"SELECT * FROM {versions} AS s WHERE s._syncer_old IS NOT NULL AND s._syncer_next IS NOT NULL"
+        self.sql.ask(
+            f"UPDATE {self.name} AS t SET _valid_to = b._syncer_next, _synced_at = {self.now}, "
+            f"_deleted_at = CASE WHEN b._syncer_dies THEN {self.now} END FROM ({followed}) AS b "
+            f"WHERE {self.same_key} AND t._version = b._syncer_old AND t._valid_to IS NULL"
+        )
+
+    def _booked(self, sequence: str, keys: str) -> Counter[str]:
+        """What became of the counted versions. One is stale where versions that were loaded before come behind it."""
+        behind = f"max(CASE WHEN NOT s._syncer_counted AND s._syncer_old IS NULL THEN s._syncer_place END) OVER (PARTITION BY {keys})"
+        leads = f"first_value(s._syncer_counted) OVER (PARTITION BY {keys}, s._syncer_group ORDER BY s._syncer_place)"
+        verdict = (
+            "CASE WHEN s._syncer_behind > s._syncer_place THEN 'stale' "
+            "WHEN NOT s._syncer_starts AND (s._syncer_group = 0 OR NOT s._syncer_leads) THEN 'unchanged' "
+            "WHEN NOT s._syncer_starts THEN 'duplicates' "
+            "WHEN s._syncer_place > 1 THEN 'updated' WHEN s._syncer_dead THEN 'filtered' ELSE 'inserted' END"
+        )
+        rows = f"SELECT s.*, {behind} AS _syncer_behind, {leads} AS _syncer_leads FROM {sequence} AS s"
+        found = self.sql.ask(f"SELECT {verdict}, count(*) FROM ({rows}) AS s WHERE s._syncer_counted GROUP BY 1")
+        return Counter({str(word): int(number) for word, number in found})
+
+    def _close_gone(self) -> dict[str, int]:
+        """The last versions of records that no version since the last pass is of; unless they are too many."""
+        batch = self.batch
+        began = next(one.began for one in batch.passes if one.run == batch.gone_since)
+        there = f"SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {batch.gone_since} AND {self.same_key}"
+        gone = ["t._valid_to IS NULL", *([f"NOT EXISTS ({there})"] if self.all else [])]
+        if self.keys:
+            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.keys} AS b WHERE {self.same_key})")
+        number = self._number(f"SELECT count(*) FROM {self.name} AS t WHERE {' AND '.join(gone)}")
+        if (
+            number
+            and batch.most_gone
+            and batch.most_gone.exceeded_by(number, self._number(f"SELECT count(*) FROM {self.name} WHERE _valid_to IS NULL"))
+        ):
+            return {"held_back": number}
+        if number:
+            ended = f"greatest({self.sql.instant(began)}, t._valid_from)"
+            self.sql.ask(
+                f"UPDATE {self.name} AS t SET _valid_to = {ended}, _deleted_at = {self.now}, _synced_at = {self.now} "
+                f"WHERE {' AND '.join(gone)}"
+            )
+        return {"deleted": number}
+
+    def _empty(self) -> None:
+        self.sql.ask(f"CREATE TEMP TABLE aside AS SELECT * FROM {self.name}")
+        self.sql.ask(f"DELETE FROM {self.name}")
+
+    def _own_instant(self, owner: str) -> str:
+        """From when on a version holds, by itself."""
+        cursor, received = self.batch.table.cursor, self.sql.instant(f"{owner}._syncer_at")
+        if cursor and self.types[cursor] in ("TIMESTAMPTZ", "DATE"):
+            return f"coalesce(CAST({owner}.{quoted(cursor)} AS TIMESTAMPTZ), {received})"
+        return received
+
+
+_NONE, _NEVER = "CAST(NULL AS BIGINT)", "CAST(NULL AS TIMESTAMPTZ)"
