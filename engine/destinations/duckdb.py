@@ -27,6 +27,9 @@ STORAGE = "v1.5.0"
 
 MEMORY = "300MB"
 
+_SMALLEST = 3 * 4096
+"""Bytes: a database has three headers of a block each, from its making on (duckdb.org, internals: storage)."""
+
 _CATALOG = "warehouse"
 """What the file is called while it is open: its own name may be a schema's too, and then DuckDB cannot tell them apart."""
 
@@ -114,6 +117,8 @@ class DuckDB(SqlWarehouse):
         if self._con is None:
             try:
                 self._con = duckdb.connect(":memory:")
+                if _is_stump(Path(self.path)):
+                    Path(self.path).unlink()
                 form = "" if Path(self.path).exists() else f", STORAGE_VERSION {text(STORAGE)}"
                 self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (TYPE duckdb{form})")
                 self._con.execute("SET TimeZone = 'UTC'")
@@ -125,8 +130,17 @@ class DuckDB(SqlWarehouse):
         return self._con
 
 
+def _is_stump(path: Path) -> bool:
+    """Whether a file is the beginning of a database whose making broke off, so that nothing was ever in it."""
+    if not path.is_file() or path.stat().st_size >= _SMALLEST:
+        return False
+    data = path.read_bytes()
+    return data[8:12] == b"DUCK" or not data.strip(b"\0")
+
+
 _CAUSES = {
     "no space left": ("the disk is full", "free space, and run again"),
+    "file too large": ("its file may not grow", "raise the limit of file sizes, and run again"),
     "out of memory": ("its memory ran out", "free memory, and run again"),
     "permission denied": ("permission denied", "correct it, or name another file with --to"),
     "depend on it": ("an index or a view depends on a column that has to change", "drop that, and run again"),
