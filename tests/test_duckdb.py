@@ -126,7 +126,7 @@ def test_a_check_leaves_nothing_behind(tmp_path: Path) -> None:
     [
         pytest.param(lambda file: file.write_text("SELECT 1;\n" * 1000), NO_DATABASE, id="text"),
         pytest.param(lambda file: file.write_bytes(b"SQLite format 3\0" * 1000), NO_DATABASE, id="sqlite"),
-        pytest.param(lambda file: file.write_bytes(b""), NO_DATABASE, id="empty"),
+        pytest.param(lambda file: file.write_text("a note"), NO_DATABASE, id="short text"),
         pytest.param(lambda file: file.mkdir(), "is a folder; name a file in it", id="folder"),
     ],
 )  # fmt: skip
@@ -138,6 +138,19 @@ def test_what_is_no_duckdb_file_is_said_and_left_alone(tmp_path: Path, make: Any
         DuckDB(str(file), "shop").check()
     assert str(caught.value) == f"warehouse {file}: {message}"
     assert (file.is_dir() or file.read_bytes()) == before
+
+
+@pytest.mark.parametrize("length", [0, 12, 3_584, 12_287])
+def test_a_file_whose_making_broke_off_is_made_anew(tmp_path: Path, length: int) -> None:
+    """As a full disk or a kill leaves it: nothing was ever in it."""
+    file = tmp_path / "x.duckdb"
+    with duckdb.connect(str(file)):
+        pass
+    file.write_bytes(file.read_bytes()[:length])
+    DuckDB(str(file), "shop").check([])
+    warehouse = DuckDB(str(file), "shop")
+    assert warehouse.hubs() == []
+    warehouse.close()
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
