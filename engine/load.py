@@ -13,7 +13,7 @@ from functools import partial
 
 from .deletes import Deletes
 from .destinations import Batch, Column, GonePass, InDoubt, Receipt, Seen, Table, Warehouse
-from .errors import Damaged, DeletesHeld, Incomplete, WarehouseError
+from .errors import Damaged, DeletesHeld, HubError, Incomplete, WarehouseError
 from .hub import Damage, Manifest
 from .hub.fold import CollectionState, unmended
 from .hub.segment import number_of, place_of, run_of
@@ -133,6 +133,11 @@ class Loader:
                 step = load_step(state, manifest.load, manifest.segments, before, refill=True)
             whole = anew or (keeps_versions and step.complete)
             self._check(name, [*step.again, *step.keys])
+            if keeps_versions and whole and (lost := [segment for segment in self.hub.damage(name) if last.has(segment)]):
+                raise HubError(
+                    f"{name}: its versions have to be made anew, and {lost[0]}, of which some are, is damaged; restore that file, or drop "
+                    "the table, and it is filled with what is left"
+                )
             step = step.without(self.hub.damage(name))
             with self.stage.work():
                 staged = Staged()
@@ -160,6 +165,7 @@ class Loader:
                     rejected_values=staged.rejected_values,
                     rejects=staged.rejects,
                     reject_lines={word: self.source.line_of("collections", name, "properties", word) for word in collection.properties},
+                    spec_file=self.source.file,
                     clear_rejects=refill or whole,
                     synced_at=self.now,
                     source=self.source.spec.name.text,
@@ -203,14 +209,15 @@ class Loader:
     def _next(self, name: str, last: Manifest, refill: bool, owed: bool) -> Manifest | None:
         """The next load's manifest, put into the hub; None where there is nothing to do."""
         waiting, taken = [segment for segment in self.hub.segments(name) if not last.has(segment)], list[str]()
+        mode = self.source.spec.collections[name].mode
         if refill:  # alone: of what it finds gone, nothing is new
             pass
-        elif self.source.spec.collections[name].mode == "snapshot":
+        elif mode == "snapshot":
             whole = set(up_to_last_pass(self.hub.state(name).of(name), self.hub.segments(name)))
             taken = self._sound(name, [segment for segment in waiting if segment in whole], sys.maxsize)
+        elif mode == "history":  # each load learns of one pass what is gone, so that each version ends where it did
+            taken = self._sound(name, up_to_first_gone(self.hub.state(name).of(name), waiting), LOAD_BYTES)
         else:
-            if self.source.spec.collections[name].mode == "history":
-                waiting = up_to_first_gone(self.hub.state(name).of(name), waiting)
             taken = self._sound(name, waiting, LOAD_BYTES)
         skipped = tuple(segment for segment in self.hub.damage(name) if not last.has(segment))
         if not taken and not refill and not owed and skipped == last.skipped:

@@ -43,7 +43,7 @@ def status(source: Source, options: Options) -> dict[str, Any]:
         "runs": state.run,
         "collections": collections,
         "pulls": _told(turns_of(hub.root, lock_name(*options.lock_of("pull", hub.source))).turns),
-        "loads": [{"into": past.into, "schema": past.schema, "turns": _told(past.turns)} for _, past in loads_of(hub.root)],
+        "loads": [{"into": past.into, "schema": past.schema, "turns": _told(past.turns)} for past in loads_of(hub.root)],
     }
 
 

@@ -115,7 +115,7 @@ class Summary:
         """What one half came to, over all collections: its status, its figures, and what went wrong."""
         faults = [(name, fault) for name, outcome in self.collections.items() for fault in outcome.faults if fault.half == half]
         books = [book for outcome in self.collections.values() if (book := outcome.pull if half == "pull" else outcome.load)]
-        figures = {word: sum(getattr(book, word) for book in books) for word in _FIGURES[half]}
+        figures = {word: sum(getattr(book, word) for book in books) for word in FIGURES[half]}
         return _worst(fault.status for _, fault in faults), figures, [about(name, fault.sentence) for name, fault in faults]
 
     def as_json(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Summary:
         }
 
 
-_FIGURES: dict[Half, tuple[str, ...]] = {
+FIGURES: dict[Half, tuple[str, ...]] = {
     "pull": ("requests", "received"),
     "load": ("read", "inserted", "updated", "deleted", "rejected"),
 }

@@ -21,6 +21,7 @@ from . import times
 from .account import lock_name
 from .clock import Clock
 from .hub import Hub
+from .outcome import FIGURES
 from .parse import Source
 from .run import Options
 from .schedule import HALVES, Half, Schedule, Turn, due
@@ -44,6 +45,11 @@ class Task:
     flags: tuple[str, ...] = field(default=(), repr=False)  # settings may be secrets
     at: str = ""
     """What no other task may be at while this one is: a hub, or a warehouse."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line that carries it out, by the same Python."""
+        return (sys.executable, "-m", f"{__package__.partition('.')[0]}.cli", self.half, self.spec, *self.flags)
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ class Processes:
             process.kill()
 
     def start(self, task: Task) -> None:
-        command = [sys.executable, "-m", f"{__package__.partition('.')[0]}.cli", task.half, task.spec, *task.flags, "--json"]
+        command = [*task.command, "--json"]
         # A session of its own: ctrl-C is for the one who started us, and he passes it on.
         process = subprocess.Popen(  # noqa: S603 - our own command
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -199,19 +205,16 @@ def _ended(task: Task, code: int, out: bytes, said: bytes) -> Ended:
         died = f"its process ended {f'by signal {-code}' if code < 0 else f'with code {code}'}"
         return Ended(task, "failed", (died, last) if last and code >= 0 else (died,))
     books = document["collections"]
-    words = ("requests", "received") if task.half == "pull" else ("inserted", "updated", "deleted", "rejected")
-    figures = [f"{sum(book.get(word) or 0 for book in books.values()):,} {word}" for word in words] if books else []
+    figures = [f"{sum(book[word] or 0 for book in books.values()):,} {word}" for word in FIGURES[task.half]] if books else []
     errors = [document["error"]] if document.get("error") else [book["error"] for book in books.values() if book["error"]]
     return Ended(task, document["status"], (", ".join(figures), *errors) if figures else tuple(errors))
 
 
 def jobs(sources: Sequence[tuple[Source, Schedule]], options: Options, folder: Path) -> list[Job]:
-    """The tasks as other schedulers carry them out, in a folder, by the same Python."""
-    command = (sys.executable, "-m", f"{__package__.partition('.')[0]}.cli")
-    found = []
-    for source, schedule in sources:
-        for half in HALVES:
-            task = Served(source, schedule, options).task(half)
-            words = (*command, half, task.spec, *task.flags)
-            found.append(Job(task.source, half, schedule.of(half), schedule.timezone or "UTC", str(folder), words))
-    return found
+    """The tasks as other schedulers carry them out, in a folder."""
+    return [
+        Job(task.source, half, schedule.of(half), schedule.timezone or "UTC", str(folder), task.command)
+        for source, schedule in sources
+        for half in HALVES
+        for task in [Served(source, schedule, options).task(half)]
+    ]

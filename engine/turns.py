@@ -47,10 +47,9 @@ def turns_of(root: Path, name: str) -> Turns:
         return Turns()
 
 
-def loads_of(root: Path) -> list[tuple[str, Turns]]:
-    """All loads of a hub, into whichever warehouse, by the names of their locks."""
-    names = sorted(file.stem for file in (root / "account").glob("load into *.json"))
-    return [(name, turns_of(root, name)) for name in names]
+def loads_of(root: Path) -> list[Turns]:
+    """All loads of a hub, into whichever warehouse."""
+    return [turns_of(root, file.stem) for file in sorted((root / "account").glob("load into *.json"))]
 
 
 @contextlib.contextmanager

@@ -61,8 +61,20 @@ class Shop:
     def batch(self, *versions: V, table: Table = ORDERS, hub: str = HUB, **more: Any) -> Batch:
         self.made += 1
         number = self.loads.get((hub, table.name), 0) + 1
-        given = {"load": number, "starts": (), "complete": False, "gone_since": None, "marks_gone": False, "rejects": ()} | more
-        given = {"rejected": 0, "rejected_values": 0, "reject_lines": {}, "clear_rejects": False, "synced_at": number * 1_000_000} | given
+        given = {
+            "load": number,
+            "starts": (),
+            "complete": False,
+            "gone_since": None,
+            "marks_gone": False,
+            "rejects": (),
+            "rejected": 0,
+            "rejected_values": 0,
+            "reject_lines": {},
+            "spec_file": "shop.yaml",
+            "clear_rejects": False,
+            "synced_at": number * 1_000_000,
+        } | more
         counted = sum(1 for one in versions if one.counted) + given["rejected"]
         files = [written(self.folder / f"rows-{self.made}.parquet", table, hub, versions)] if versions else []
         given = {"source": "shop"} | given

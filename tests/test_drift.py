@@ -137,7 +137,8 @@ def test_the_verb_shows_applies_and_the_next_load_fills_without_a_request(farm: 
     assert CliRunner().invoke(app, ["drift", *flags, "--apply"]).exit_code == 0
     assert file.read_text() == text.replace("gone: string\n", "gone: string\n      sum: string\n      links: json\n")
     farm.book([], file.read_text(), "load")
-    assert farm.table("id, sum, links::VARCHAR") == [(1, "5", '{"a":1}'), (2, None, None)] or farm.table("id, sum")[0] == (1, "5")
+    shown = farm.table("id, sum, CAST(links AS VARCHAR)")
+    assert [(id_, sum_, links and json.loads(links)) for id_, sum_, links in shown] == [(1, "5", {"a": 1}), (2, None, None)]
     assert farm.asked == []
     source = parse_spec(file.read_text())
     assert drift(source, Options(hub=str(farm.folder / "hub")))["orders"].fields == {}

@@ -81,6 +81,11 @@ class HubFiles:
         files = sorted((folder / "hub" / "model" / "segments" / collection).glob("*.zst"))
         self.segments = {file.name.removesuffix(".ndjson.zst"): read_segment(file) for file in files}
 
+    def record(self, segment: str) -> dict[str, Any]:
+        """The raw record to which a row's `_segment` points."""
+        name, _, line = segment.rpartition("/")[2].partition("#")
+        return self.segments[name][1][int(line) - 1]
+
     def passes(self, loaded: Sequence[str]) -> list[tuple[int, bool]]:
         """Of each complete pass whose end was loaded: the run at which it began, and whether it proved what is gone."""
         heads = [self.segments[name][0] for name in loaded]
@@ -134,12 +139,15 @@ class Found:
     versions: list[tuple[Any, ...]]
     """All rows of a table that keeps versions; `rows` are the last ones then."""
 
+    segments: list[str]
+    """Where the raw records of all of them lie."""
+
     def versions_of(self, key: int) -> list[tuple[Any, ...]]:
         return [one for one in self.versions if one[0] == key]
 
 
 def nothing() -> Found:
-    return Found({}, {}, [], [], [], False, [])
+    return Found({}, {}, [], [], [], False, [], [])
 
 
 @cache
@@ -174,6 +182,7 @@ def look(folder: Path, warehouse: str, collection: str) -> Found:
             size = ", size" if found.with_size else ""
             columns = f"id, _version, name{size}, _segment, _deleted_at IS NOT NULL, {instants}"
             found.versions = con.execute(f"SELECT {columns} FROM {table} ORDER BY id, _version").fetchall()
+            found.segments = [segment for (segment,) in con.execute(f"SELECT _segment FROM {table}").fetchall()]
             table = f"(FROM {table} QUALIFY _version = max(_version) OVER (PARTITION BY id))"
         rows = con.execute(f"SELECT {stamps}, {read} FROM {table} ORDER BY id")
         for synced, deleted, segment, *values in rows.fetchall():
@@ -321,13 +330,11 @@ class History:
         found = self.known[warehouse] = look(self.folder, warehouse, self.collection)
         assert found.rows == files.table(found.loaded, found.with_size, self.rows)
         assert not everything or found.loaded == files.loadable(self.rows)
-        rejects = []
         for key, (_, _, segment) in sorted(found.stamps.items()):
-            name, _, line = segment.rpartition("/")[2].partition("#")
-            raw = files.segments[name][1][int(line) - 1]
-            assert shown(raw, found.with_size) == found.rows[key][0], "_segment is another's"
-            rejects += [(segment, json.dumps(raw["updated_at"]))] if isinstance(raw["updated_at"], str) else []
-        assert found.rejects == sorted(rejects) or (found.versions and set(found.rejects) >= set(rejects))
+            assert shown(files.record(segment), found.with_size) == found.rows[key][0], "_segment is another's"
+        places = found.segments or [segment for _, _, segment in found.stamps.values()]
+        odd = [(place, files.record(place)["updated_at"]) for place in places]
+        assert found.rejects == sorted((place, json.dumps(raw)) for place, raw in odd if isinstance(raw, str))
         _check_versions(found.versions)
         self._check_books(files, before, found, summary and summary.collections[self.collection].load)
         if len(found.receipts) <= len(before.receipts) + 1 and not anew:

@@ -69,7 +69,7 @@ def test_a_gone_record_ends_and_begins_again_when_it_returns(farm: Farm) -> None
 def test_a_tombstone_ends_a_version_and_is_none(farm: Farm) -> None:
     text = NO_CURSOR.replace("mode: history", "mode: history\n    tombstone: {property: state, values: removed}")
     farm.run([row(1), row(2, state="removed")], text)
-    assert farm.book([row(1, state="removed"), row(2, state="removed")], text) == {"updated": 1, "unchanged": 1, "deleted": 1} or True
+    assert farm.book([row(1, state="removed"), row(2, state="removed")], text) == {"updated": 1, "filtered": 1}
     farm.run([row(1), row(2, state="removed")], text)
     assert versions(farm) == [(1, "1.00", hour(1), hour(2), 1, True), (1, "1.00", hour(3), None, 2, False)]
 
@@ -115,6 +115,19 @@ def test_the_fuse_holds_for_versions_too(farm: Farm) -> None:
     before = versions(farm)
     assert {one[3] for one in before if one[5]} == {hour(3)}
     farm.run([], text, "replay")
+    assert versions(farm) == before
+
+
+def test_a_damaged_segment_takes_no_version_with_it(farm: Farm) -> None:
+    """What was loaded from it cannot be made anew, so nothing is."""
+    farm.run([row(1)], NO_CURSOR)
+    farm.run([row(1, "2.00")], NO_CURSOR)
+    before = versions(farm)
+    Hub(farm.folder / "hub", "shop").path("orders", "000001-01-000000").write_bytes(b"")
+    more = NO_CURSOR.replace("state: string", "state: string, at: timestamp")
+    summary = farm.run([row(1, "2.00")], more)
+    assert (summary.status, "its versions have to be made anew, and 000001-01-000000" in told(summary)) == ("failed", True), told(summary)
+    assert farm.run([], NO_CURSOR, "replay").status != "complete"
     assert versions(farm) == before
 
 

@@ -80,6 +80,7 @@ class Batch:
     rejects: Sequence[RejectedValue]
     reject_lines: Mapping[str, int]
     """The line of each property in the spec."""
+    spec_file: str
     clear_rejects: bool
     """Whether everything was read again, so that older rejects no longer hold."""
     synced_at: int

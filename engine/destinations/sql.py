@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from ..errors import WarehouseError
+from ..hub.segment import run_of
 from ..project import quoted, text
 from . import Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
@@ -33,7 +34,7 @@ _ADDED_COMMENTS = {
     "_valid_to": "Until when it was; null while it is.",
     "_version": "How many versions of the record there are up to this one.",
 }
-_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since"}
+_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since", "spec_file", "run"}
 """Columns that tables of an earlier version lack: they are added to them."""
 _LEDGER = {
     "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
@@ -46,8 +47,8 @@ _RECEIPTS = {
     **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON", "source": "VARCHAR", "gone_since": "BIGINT",
 }  # fmt: skip
 _REJECTS = {
-    "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR",
-    "whole_record": "BOOLEAN", "spec_line": "BIGINT", "segment": "VARCHAR", "load": "BIGINT", "rejected_at": "TIMESTAMPTZ",
+    "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR", "whole_record": "BOOLEAN",
+    "spec_file": "VARCHAR", "spec_line": "BIGINT", "run": "BIGINT", "segment": "VARCHAR", "load": "BIGINT", "rejected_at": "TIMESTAMPTZ",
 }  # fmt: skip
 OURS = {
     "_syncer_runs": ("The ledger: what each run asked for, received and wrote.", _LEDGER),
@@ -347,7 +348,9 @@ class SqlWarehouse:
                 "raw": reject.raw,
                 "reason": reject.reason,
                 "whole_record": reject.whole,
+                "spec_file": batch.spec_file,
                 "spec_line": batch.reject_lines.get(reject.property),
+                "run": run_of(reject.segment.rpartition("/")[2]),
                 "segment": f"{batch.hub}/{reject.segment}#{reject.line}",
                 "load": batch.load,
                 "rejected_at": batch.synced_at,
