@@ -10,7 +10,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -295,6 +295,49 @@ def hub_verify(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> N
     if found:
         typer.echo("restore these files from a back-up and verify again, or let the next pull ask for what they held", err=True)
         raise typer.Exit(1)
+
+
+@hub_app.command("compact")
+def hub_compact(spec: Spec, hub: Hub = DEFAULT_HUB, select: Select = None, as_json: AsJson = False) -> None:
+    """Thin the hub as the spec's `keep` says: versions of records that newer ones have replaced go."""
+    from .engine.clock import Clock
+    from .engine.compact import compact
+    from .engine.parse import read_spec
+    from .engine.show import compacted_lines
+
+    with _told():
+        done = compact(read_spec(spec), _options(hub, select=select), Clock())
+    typer.echo(json.dumps({name: asdict(one) for name, one in done.items()}, indent=2) if as_json else "\n".join(compacted_lines(done)))
+
+
+@hub_app.command("forget")
+def hub_forget(
+    spec: Spec,
+    warehouse: Annotated[str, typer.Argument(metavar="WAREHOUSE", help="Its id, as `syncer hub` shows it.")],
+    hub: Hub = DEFAULT_HUB,
+) -> None:
+    """Let compaction no longer wait for what a warehouse has not loaded: it is gone for good."""
+    from .engine.look import forget
+    from .engine.parse import read_spec
+
+    with _told():
+        forget(read_spec(spec), _options(hub), warehouse)
+    typer.echo(f"{warehouse}: is forgotten")
+
+
+@hub_app.command("record")
+def hub_record(
+    spec: Spec, place: Annotated[str, typer.Argument(metavar="PLACE", help="What stands in a row's _segment.")], hub: Hub = DEFAULT_HUB
+) -> None:
+    """Print the exact record that a row was made of, as the API sent it."""
+    from .engine.look import record
+    from .engine.parse import read_spec
+
+    with _told():
+        data, there = record(read_spec(spec), _options(hub), place)
+    if there != place:
+        typer.echo(f"{place}: was thinned; the newest version of this record is {there}", err=True)
+    typer.echo(data)
 
 
 @app.command()

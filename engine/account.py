@@ -28,6 +28,10 @@ _TURN, _SLOT = 0.005, 0.02
 _LONGEST_LINE = 2**20
 """Bytes of the file that are read. A shorter line than the one before leaves an old end behind itself."""
 
+COMPACTION = "compaction"
+"""Held by who compacts a hub, and shared by those who load from it."""
+_DOES = {COMPACTION: "compacts it, or loads from it"}
+
 Waiting = Callable[[float, str], None]
 """Told before each wait: how many seconds, and why."""
 
@@ -38,8 +42,8 @@ def lock_name(what: str, target: str = "") -> str:
 
 
 @contextlib.contextmanager
-def locked(root: Path, what: str, target: str = "") -> Iterator[str]:
-    """Hold the lock on doing `what`, with `target` if that is named; gives the lock's name.
+def locked(root: Path, what: str, target: str = "", shared: bool = False) -> Iterator[str]:
+    """Hold the lock on doing `what`, with `target` if that is named; gives the lock's name. Those who share it hold off the others.
 
     Raises HubError at once where another process holds it.
     """
@@ -52,9 +56,9 @@ def locked(root: Path, what: str, target: str = "") -> Iterator[str]:
         raise HubError(f"hub {root}: cannot be locked ({error.strerror}); correct its permissions") from error
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
-            raise HubError(f"hub {root}: another process is at a {what} of it; wait until that has ended") from None
+            raise HubError(f"hub {root}: another process {_DOES.get(what, f'is at a {what} of it')}; wait until that has ended") from None
         yield name
     finally:
         os.close(handle)

@@ -97,6 +97,27 @@ class Duration(Scalar):
 
 
 @dataclass(frozen=True)
+class Keep(Scalar):
+    """How much of the past is kept: `all` of it, only the `latest` version of each record, or all of some time (`90d`)."""
+
+    age: Duration | None
+    """How long a version is kept that a newer one has replaced; None: for ever."""
+    schema: ClassVar[Mapping[str, Any]] = {"type": "string", "pattern": f"^all$|^latest$|{Duration.schema['pattern']}"}
+
+    @classmethod
+    def parse(cls, text: Any) -> Keep:
+        if text in ("all", "latest"):
+            return cls(Duration(0) if text == "latest" else None)
+        try:
+            return cls(Duration.parse(text))
+        except ValueError:
+            raise ValueError("is not all, latest, or a length of time like 90d") from None
+
+    def __str__(self) -> str:
+        return "all" if self.age is None else str(self.age) if self.age.seconds else "latest"
+
+
+@dataclass(frozen=True)
 class Size(Scalar):
     """An amount of data: `512KB`, `64MB`, `2GB`; 1 KB is 1,024 bytes, and so on."""
 

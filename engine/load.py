@@ -7,6 +7,7 @@ died is repeated under its number, so that nothing is loaded twice and nothing i
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection as Some
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from functools import partial
 from .deletes import Deletes
 from .destinations import Batch, Column, GonePass, InDoubt, Receipt, Seen, Table, Warehouse
 from .errors import Damaged, DeletesHeld, HubError, Incomplete, WarehouseError
-from .hub import Damage, Manifest
+from .hub import Ack, Damage, Manifest
 from .hub.fold import CollectionState, unmended
 from .hub.segment import number_of, place_of, run_of
 from .parse import Source
@@ -40,11 +41,20 @@ class Loader:
     """Loads the collections of one source into one schema of one warehouse."""
 
     def __init__(
-        self, source: Source, stage: Stage, hub_id: str, warehouse: Warehouse, schema: str, now: int, allow_deletes: bool = False
+        self,
+        source: Source,
+        stage: Stage,
+        hub_id: str,
+        warehouse: Warehouse,
+        schema: str,
+        now: int,
+        into: str,
+        allow_deletes: bool = False,
     ) -> None:
         self.source, self.stage, self.hub, self.hub_id = source, stage, stage.hub, hub_id
         self.warehouse, self.schema, self.now, self.allow_deletes = warehouse, schema, now, allow_deletes
         self.warehouse_id = warehouse.identity(hub_id)
+        self.ack = Ack(now, into)
 
     def load(self, name: str) -> Iterator[Done]:
         """Everything of a collection that is not loaded yet: of each load its book, and a note where something was held back.
@@ -66,7 +76,9 @@ class Loader:
                 )
             refill = seen.load > 0 and (not seen.fits or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
             owed = bool(seen.held_back) and self.allow_deletes
-            manifest = self.hub.manifest(self.warehouse_id, self.schema, name, seen.load + 1)
+            if seen.load:
+                self.hub.loads.acknowledge(self.warehouse_id, self.schema, name, seen.load, self.ack)
+            manifest = self.hub.loads.manifest(self.warehouse_id, self.schema, name, seen.load + 1)
             if manifest:
                 self._check(name, manifest.segments)
             else:
@@ -95,7 +107,7 @@ class Loader:
             segment, one = next(iter(damage.items()))
             raise Damaged(f"{name}/{segment}", f"{one.why}, and a replay would lose what it held")
         last = self._manifest(name, seen.load)
-        manifest = self.hub.plan_load(self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=()))
+        manifest = self.hub.loads.plan_load(self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=()))
         yield self._carry_out(name, seen, last, manifest, refill=True, anew=True)
 
     def _table(self, name: str) -> tuple[Collection, Table]:
@@ -121,7 +133,7 @@ class Loader:
         since = overtaken_since(state, manifest.segments, before, seen.strangers, owed_since)
         is_settled = since is None or settled(state, {*before, *manifest.segments}, self._loads_since(name, seen.load, since))
         step = partial(load_step, state, manifest.load, manifest.segments, before, strangers=seen.strangers)
-        step = partial(step, owed_since=owed_since, is_settled=is_settled)
+        step = partial(step, owed_since=owed_since, is_settled=is_settled, had=self._had(name, {*before, *manifest.segments}))
         keeps_versions = table.keeps_versions
         if keeps_versions and seen.strangers:
             raise WarehouseError(f"{name}: some rows came from another hub, and a history is of one; name another --schema")
@@ -198,7 +210,7 @@ class Loader:
             )
 
     def _manifest(self, name: str, load: int) -> Manifest:
-        manifest = self.hub.manifest(self.warehouse_id, self.schema, name, load)
+        manifest = self.hub.loads.manifest(self.warehouse_id, self.schema, name, load)
         if manifest is None:
             raise WarehouseError(
                 f"{name}: the warehouse has load {load}, of which hub {self.hub.root} knows nothing; "
@@ -225,15 +237,20 @@ class Loader:
         through = dict(last.through)
         for segment in taken:
             through[segment.rpartition("-")[0]] = number_of(segment)
-        return self.hub.plan_load(
+        return self.hub.loads.plan_load(
             self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=tuple(taken), through=through, skipped=skipped)
         )
+
+    def _had(self, name: str, taken: Some[str]) -> list[str]:
+        """The segments that the warehouse had taken before it was put back to what it is now."""
+        known = self.hub.loads.loading(self.warehouse_id, self.schema, name).last
+        return [segment for segment in self.hub.segments(name) if known.has(segment) and segment not in taken]
 
     def _loads_since(self, name: str, last: int, run: int) -> Iterator[Loaded]:
         """The loads, up to the last, that took segments of a run or of later ones."""
         books = self.warehouse.books(self.hub_id, name)
         for load in range(last, 0, -1):
-            segments = self.hub.taken(self.warehouse_id, self.schema, name, load)
+            segments = self.hub.loads.taken(self.warehouse_id, self.schema, name, load)
             if segments and all(run_of(segment) < run for segment in segments):
                 return
             versions = books[load].updated if self.source.spec.collections[name].mode == "history" else 0

@@ -1,10 +1,12 @@
-"""What a hub and a warehouse hold, for those who only look. I/O: reads; verifying also notes what is damaged."""
+"""What a hub and a warehouse hold, for those who look. I/O: reads; verifying also notes what is damaged, forgetting removes notes."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from . import times
 from .account import lock_name
 from .destinations import warehouse
 from .drift import Drift
-from .errors import Damaged
-from .hub import Found, Hub
+from .errors import Damaged, UsageError
+from .hub import Found, Hub, Loading
+from .hub.segment import SEGMENT
+from .kinds import did_you_mean
 from .parse import Source
 from .run import Options, selected
 from .schedule import Turn
@@ -70,7 +74,49 @@ def holdings(source: Source, options: Options) -> dict[str, Any]:
             "newest": times.show(max(head.began for head in heads)) if heads else None,
         }
     identity = hub.identity()
-    return {"hub": str(hub.root), "id": identity and identity.id, "collections": collections}
+    known = [(name, one) for name in source.spec.collections for one in hub.loads.loadings(name)]
+    return {
+        "hub": str(hub.root),
+        "id": identity and identity.id,
+        "collections": collections,
+        "warehouses": [_loaded(*one, hub, known) for one in dict.fromkeys((one.warehouse, one.schema) for _, one in known)],
+    }
+
+
+def _loaded(warehouse: str, schema: str, hub: Hub, known: Sequence[tuple[str, Loading]]) -> dict[str, Any]:
+    """What one schema of a warehouse has of a hub, as far as it has told."""
+    own = [(name, one) for name, one in known if (one.warehouse, one.schema) == (warehouse, schema)]
+    last = max((one.ack for _, one in own if one.ack), key=attrgetter("at"), default=None)
+    return {
+        "id": warehouse,
+        "schema": schema,
+        "into": last and last.into,
+        "loaded_at": last and times.show(last.at),
+        "segments_to_load": sum(1 for name, one in own for segment in hub.segments(name) if not one.last.has(segment)),
+    }
+
+
+def record(source: Source, options: Options, place: str) -> tuple[bytes, str]:
+    """The exact record to which a row's `_segment` points, or, where that was thinned, the newest version, and where it lies."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    identity, found = hub.identity(), re.fullmatch(rf"(\w+)/(\w+)/({SEGMENT})#(\d+)", place)
+    if found is None:
+        raise UsageError(
+            f"{place}: is no place of a record; write what stands in a row's `_segment`, like 1a2b3c4d/orders/000003-01-000000#17"
+        )
+    if identity is None or found[1] != identity.id:
+        raise UsageError(f"{place}: is of another hub than {hub.root} ({identity.id if identity else 'empty'}); name that one with --hub")
+    data, there = hub.record(found[2], found[3], int(found[4]))
+    return data, f"{found[1]}/{found[2]}/{there}"
+
+
+def forget(source: Source, options: Options, warehouse: str) -> None:
+    """Let compaction wait for a warehouse no longer. Raises UsageError for one that the hub does not know."""
+    hub = Hub(Path(options.hub), source.spec.name.text)
+    known = {one.warehouse for name in source.spec.collections for one in hub.loads.loadings(name)}
+    if warehouse not in known:
+        raise UsageError(f"{warehouse}: hub {hub.root} knows no such warehouse; {did_you_mean(warehouse, known)}")
+    hub.loads.forget(warehouse)
 
 
 def verify(source: Source, options: Options) -> tuple[int, list[Found]]:

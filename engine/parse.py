@@ -200,6 +200,7 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
                 yield (*at, "key", place), f"{word!r} is named twice; keep one of the two"
         yield from _page_contradictions(at, collection)
         yield from _mode_contradictions(at, collection)
+        yield from _keep_contradictions(at, collection, data.get("keep"))
         yield from _parent_contradictions(at, collection, collections)
         yield from _clashes((*at, "properties"), list(collection.properties))
         for word, prop in collection.properties.items():
@@ -222,6 +223,15 @@ def _unknown_properties(at: At, name: str, raw: Any, api: Any) -> Iterator[tuple
     for spot, word in named.items():
         if isinstance(word, str) and word not in known:
             yield spot, f"{word!r} is no property of {name}; {did_you_mean(word, known)}"
+
+
+def _keep_contradictions(at: At, collection: Collection, source_keeps: Any) -> Iterator[tuple[At, str]]:
+    """A hub keeps all that a table is made of."""
+    needs = {"append": "the first version of a record", "history": "each version of a record"}.get(collection.mode)
+    if needs and collection.keep and collection.keep.age is not None:
+        yield (*at, "keep"), f"`mode: {collection.mode}` is made of {needs}; write all"
+    elif needs and not collection.keep and source_keeps not in (None, "all"):
+        yield (*at, "mode"), f"is made of {needs}, and the source says `keep: {source_keeps}`; add `keep: all` to the collection"
 
 
 def _mode_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, str]]:

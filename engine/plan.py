@@ -243,13 +243,15 @@ def load_step(
     in_doubt: bool = False,
     owed_since: int | None = None,
     is_settled: bool = False,
+    had: Sequence[str] = (),
 ) -> LoadStep:
     """What a load of the segments `new` does, after loads of `before`.
 
     A pass that ends with this load outranks all that was received before it began, so what was received since and loaded
     already is read again; unless that is `settled`, or nothing was received before, here or by another hub (`strangers`). A
     new or changed property reads everything again (`refill`). `in_doubt`: rows were met that only the hub's history can rank.
-    `owed_since`: what passes after this run's found gone was not marked, and is to be marked now.
+    `owed_since`: what passes after this run's found gone was not marked, and is to be marked now. `had`: what was taken, too,
+    until the warehouse was put back; of a hub that was thinned since, the newest versions may lie there, so it counts as alive.
     """
     taken = {*before, *new}
     starts = tuple(sorted({one.run for one in state.passes if one.ended in taken}))
@@ -262,5 +264,5 @@ def load_step(
         again = tuple(before) if refill else tuple(name for name in before if run_of(name) >= oldest)
     gone = max((one.run for one in state.passes if one.gone and one.ended in taken), default=None)
     marks_gone = gone is not None and (refill or (since_pass is not None and gone >= since_pass))
-    keys = tuple(name for name in before if marks_gone and run_of(name) >= (gone or 0) and name not in again)
+    keys = tuple(name for name in (*before, *had) if marks_gone and run_of(name) >= (gone or 0) and name not in again)
     return LoadStep(load, tuple(new), again, starts, complete, gone, marks_gone, keys=keys)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .account import locked
+from .account import COMPACTION, locked
 from .clock import Clock
 from .destinations import Receipt, Warehouse, warehouse
 from .errors import INTERRUPTED, Damaged, Incomplete, Refused, SyncerError, UsageError
@@ -265,6 +265,7 @@ class _Loads:
     def __enter__(self) -> _Loads:
         job = self.job
         lock = self._held.enter_context(locked(job.hub.root, *job.options.lock_of("load", job.name)))
+        self._held.enter_context(locked(job.hub.root, COMPACTION, shared=True))
         self._stage = self._held.enter_context(Stage(job.hub, lock, self._workers))
         self._ended = self._held.enter_context(turn(job.hub.root, lock, job.verb, job.started, job.clock, job.to, job.schema))
         return self
@@ -318,7 +319,7 @@ class _Loads:
                 self._met_stranger()
                 job = self.job
                 allowed = job.options.allow_deletes
-                self._loader = Loader(job.source, self._stage, self.identity.id, self.target, job.schema, job.started, allowed)
+                self._loader = Loader(job.source, self._stage, self.identity.id, self.target, job.schema, job.started, job.to, allowed)
             for done in self._loader.replay(name) if self.job.verb == "replay" else self._loader.load(name):
                 outcome.load = outcome.load.plus(done.receipt)
                 outcome.notes += [done.note] if done.note else []

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import times
+from .compact import Compacted
 from .document import yaml_text
 from .drift import Drift, Field
 from .outcome import Observer, Outcome, PullBook, Summary, about
@@ -125,8 +126,7 @@ def summary_lines(label: str, summary: Summary) -> list[str]:
     books = {name: outcome.book() for name, outcome in summary.collections.items()}
     shown = [word for word in _COLUMNS if any(book[word] is not None for book in books.values())]
     rows = [["", *shown]] + [[name, *(_cell(book[word]) for word in shown)] for name, book in books.items()]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = [_line(row, widths) for row in rows]
+    lines = _table(rows)
     run = f"run {summary.run}" if summary.run is not None else "load"
     return [*lines, f"{label}, {run}: {summary.status}"]
 
@@ -153,8 +153,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     for name, found in status["collections"].items():
         unfinished = ", ".join(f"{purpose} after {after}" for purpose, after in found["open"].items())
         rows.append([name, *(_cell(found[word]) for word in words), unfinished or "-"])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines += [_line(row, widths) for row in rows]
+    lines += _table(rows)
     lines += _turn_lines("pulls", status["pulls"])
     for past in status["loads"]:
         lines += _turn_lines(f"loads into {past['into']}, {past['schema']}", past["turns"])
@@ -195,12 +194,34 @@ def holdings_lines(holdings: Mapping[str, Any]) -> list[str]:
     words = ("records", "segments", "damaged", "bytes", "raw_bytes", "oldest", "newest")
     rows = [["", *(word.replace("_", " ") for word in words)]]
     rows += [[name, *(_cell(found[word]) for word in words)] for name, found in holdings["collections"].items()]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return [f"hub {holdings['hub']} ({holdings['id']})", *(_line(row, widths) for row in rows)]
+    return [f"hub {holdings['hub']} ({holdings['id']})", *_table(rows), *_warehouse_lines(holdings["warehouses"])]
+
+
+def _warehouse_lines(warehouses: Sequence[Mapping[str, Any]]) -> list[str]:
+    words = ("schema", "into", "loaded_at", "segments_to_load")
+    rows = [["warehouse", *(word.replace("_", " ") for word in words)]]
+    rows += [[one["id"], *(_cell(one[word]) for word in words)] for one in warehouses]
+    return ["", *_table(rows)] if warehouses else []
+
+
+def compacted_lines(done: Mapping[str, Compacted]) -> list[str]:
+    """What a compaction did, as a table, and why some segments stay as they are."""
+    rows = [["", "keep", "segments", "records", "left", "bytes", "left"]]
+    rows += [
+        [name, one.keep, *map(_cell, (one.segments, one.records, one.records_left, one.bytes, one.bytes_left))]
+        for name, one in done.items()
+    ]
+    held = [f"{name}: what is newer stays as it is: {one.held_by}" for name, one in done.items() if one.held_by and one.keep != "all"]
+    return [*_table(rows), *held]
 
 
 def _cell(value: object) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [_line(row, widths) for row in rows]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ from .auth import Auth, NoAuth
 from .budget import Budget
 from .deletes import Deletes, Share, Tombstone
 from .exchange import Request
-from .fields import Doc, Duration, OnReject, Path, Scalar
+from .fields import Doc, Duration, Keep, OnReject, Path, Scalar
 from .limits import Limits
 from .paginate import KeySet, Paginator, Single
 from .properties import Property
@@ -175,6 +175,13 @@ class Collection:
     ] = OnReject("null")
     full: Annotated[Full, Doc("complete passes")] = field(default_factory=Full)
     changed: Annotated[Changed | None, Doc("how changes are asked for, where that differs from a complete pass")] = None
+    keep: Annotated[
+        Keep | None,
+        Doc(
+            "what `syncer hub compact` leaves in the hub: every version of each record (all), the newest one (latest), "
+            "or that and all that came in some time (90d); if not as the source's others"
+        ),
+    ] = None
     require: Annotated[
         Literal["checked", "proven"] | None, Doc("the weakest proof of a list's end that is good enough (default: any is, and is told)")
     ] = None
@@ -254,12 +261,17 @@ class Spec:
     description: Annotated[str | None, Doc("what it holds, and what a reader should know")] = None
     settings: Annotated[Mapping[str, Setting], Doc("what differs from user to user")] = field(default_factory=dict)
     schedule: Annotated[Schedule, Doc("when `syncer serve` pulls and loads")] = field(default_factory=Schedule)
+    keep: Annotated[Keep, Doc("what `syncer hub compact` leaves of each collection: all, latest, or a time like 90d")] = Keep(None)
     api: Annotated[Api, Doc("how the API is reached")]
     collections: Annotated[Mapping[str, Collection], Doc("the lists to read: one table each", {"minProperties": 1})]
 
     @property
     def label(self) -> str:
         return self.title or self.name.text
+
+    def keep_of(self, name: str) -> Keep:
+        """How much of a collection's past its hub keeps."""
+        return self.collections[name].keep or self.keep
 
     def route(self, name: str, purpose: Purpose, settings: Mapping[str, str]) -> Route:
         """How a collection is read for a purpose: the purpose's own words over the collection's over the API's."""

@@ -12,8 +12,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from pathlib import Path
 from threading import RLock
@@ -26,7 +26,7 @@ from .columns import Boolean, Integer, Reject, Timestamp
 from .errors import Damaged, HubError
 from .hub import Head, Hub, Slice
 from .hub.folder import make_folder
-from .hub.segment import run_of
+from .hub.segment import lines, run_of
 from .plan import AsOf
 from .project import AT, DIGEST, ODD, Projection, key_projection, quoted, row_projection, text, version_projection
 
@@ -199,21 +199,62 @@ class Stage:
             )
         return file
 
+    def replaced(
+        self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int]
+    ) -> Iterator[tuple[str, dict[int, str]]]:
+        """The segments that have older versions of records: of each the lines of these, and where the newest ones lie (`segment#line`).
+
+        What has no readable key, or is left out of the table, replaces nothing and is never replaced.
+        """
+        with self.work():
+            file = text(str(self.folder.resolve() / f"{self._next():06}.parquet"))
+            strict = frozenset(word for word in collection.properties if collection.on_reject_of(word) == "record")
+            staged = self._staged(
+                name, collection, replace(version_projection(collection, sorted(strict)), digested=False), segments, epoch, strict
+            )
+            if not staged.files:
+                return
+            keys, files = ", ".join(map(quoted, collection.key)), ", ".join(map(text, staged.files))
+            found = (
+                f"SELECT _segment, _syncer_line, first_value(_segment) OVER (PARTITION BY {keys} ORDER BY {_newest(collection)}) AS newest "
+                f"FROM read_parquet([{files}])"
+            )
+            self._connection().execute(
+                f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
+                f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment <> newest ORDER BY segment, line) "
+                f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
+            )
+            con = self._connection()
+            for (segment,) in con.execute(f"SELECT DISTINCT segment FROM read_parquet({file}) ORDER BY segment").fetchall():
+                gone = con.execute(
+                    f"SELECT line, newest FROM read_parquet({file}) WHERE segment = {text(segment)} ORDER BY line"
+                ).fetchall()
+                yield segment, dict(gone)
+
+    def _staged(
+        self,
+        name: str,
+        collection: spec.Collection,
+        projection: Projection,
+        segments: Sequence[str],
+        epoch: Callable[[str], int],
+        strict: frozenset[str] = frozenset(),
+    ) -> Staged:
+        """Some segments' rows, of which nothing is counted."""
+        staged = Staged()
+        for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, False, strict)):
+            staged.add(part)
+        return staged
+
     def _versions(self, name: str, collection: spec.Collection, words: Sequence[str], then: AsOf | None) -> str:
         """A table expression: the newest version of each record, as a collection was."""
-        projection, staged = version_projection(collection, words), Staged()
-        for part in self._each(
-            name, projection, then.segments if then else (), lambda piece: piece.stage(collection.key, then.epoch if then else int, False)
-        ):
-            staged.add(part)
+        projection = version_projection(collection, words)
+        staged = self._staged(name, collection, projection, then.segments, then.epoch) if then else Staged()
         columns = ", ".join(f"NULL::{prop.column_type.duckdb} AS {quoted(word)}" for word, prop in projection.properties.items())
         if not staged.files:
             return f"(SELECT {columns}, NULL::VARCHAR AS {DIGEST}, NULL::VARCHAR AS _segment WHERE false)"
-        cursor = f"{quoted(collection.cursor.property)} DESC NULLS LAST, " if collection.cursor else ""
-        first, *others = ORDER_COLUMNS
-        order = f"{first} DESC, {cursor}" + ", ".join(f"{column} DESC" for column in others)
         keys, files = ", ".join(map(quoted, collection.key)), ", ".join(map(text, staged.files))
-        return f"(FROM read_parquet([{files}]) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1)"
+        return f"(FROM read_parquet([{files}]) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {_newest(collection)}) = 1)"
 
     def _keys(self, name: str, collection: spec.Collection, parts: Sequence[Part]) -> str:
         """A table expression: the keys in some parts of segments."""
@@ -263,6 +304,16 @@ class _OddValue:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Span:
+    """Records that follow each other in their segment: their places, the first one's line, and which of the segments it is."""
+
+    first: int
+    behind: int
+    line: int
+    head: int
+
+
 class _Piece:
     """One projection over some segments: the table `plain`, and the table `mended` of what was odd in it.
 
@@ -276,6 +327,7 @@ class _Piece:
         self.projection, self.collection, self.heads = projection, collection, heads
         self.records = sum(head.records for head in heads)
         self.starts = list(accumulate((head.records for head in heads[:-1]), initial=0))
+        self.spans = list(self._spans())
         self.unreadable: set[int] = set()
         self.mended: list[str] = []
         self._lines: list[bytes] | None = None
@@ -329,8 +381,16 @@ class _Piece:
 
     def _head_of(self, place: int) -> tuple[Head, int]:
         """The segment of a record, and its line there (from 1)."""
-        at = bisect_right(self.starts, place) - 1
-        return self.heads[at], place - self.starts[at] + 1
+        span = self.spans[bisect_right(self.spans, place, key=attrgetter("first")) - 1]
+        return self.heads[span.head], place - span.first + span.line
+
+    def _spans(self) -> Iterator[_Span]:
+        """The records in rows that have no gap: of an unthinned segment, all."""
+        for number, (start, head) in enumerate(zip(self.starts, self.heads, strict=True)):
+            there = lines(head, self.hub.moved(self.collection, head.name)) if head.moved else range(1, head.records + 1)
+            edges = [at for at in range(len(there)) if at == 0 or there[at] != there[at - 1] + 1] if head.moved else [0]
+            for first, behind in pairwise([*edges, len(there)]):
+                yield _Span(start + first, start + behind, there[first], number)
 
     def _read(self) -> list[_OddValue]:
         """Fill the tables; gives what had to be rejected. Raises HubError where the files are not as they were written."""
@@ -353,10 +413,11 @@ class _Piece:
         there = _there(key) + (f" AND {AT} NOT IN ({', '.join(map(str, sorted(left_out)))})" if left_out else "")
         identity = self.hub.identity()
         prefix = f"{identity.id if identity else ''}/{self.collection}/"
-        places = ", ".join(
-            f"({start}, {start + head.records}, {text(prefix + head.name + '#')}, {epoch(head.name)}, {run_of(head.name)}, "
+        spans = ", ".join(f"({span.first}, {span.behind}, {span.line}, {span.head})" for span in self.spans)
+        segments = ", ".join(
+            f"({number}, {text(prefix + head.name + '#')}, {epoch(head.name)}, {run_of(head.name)}, "
             f"{int(head.leg.partition('-')[2])}, {head.number}, {head.began})"
-            for start, head in zip(self.starts, self.heads, strict=True)
+            for number, head in enumerate(self.heads)
         )
         columns = ", ".join(f"r.{quoted(name)}" for name in [*self.projection.properties, *self._digest])
         written = self.con.execute(
@@ -364,8 +425,9 @@ class _Piece:
             f"p.ordinal AS _syncer_ordinal, p.number AS _syncer_number, p.line AS _syncer_line, {counted} AS _syncer_counted, "
             f"p.began AS _syncer_at "
             f"FROM (SELECT * FROM ({self._sql()}) WHERE {there}) AS r "
-            f"JOIN (SELECT *, unnest(range(first, behind)) AS place, place - first + 1 AS line "
-            f"FROM (VALUES {places}) AS s(first, behind, segment, epoch, run, ordinal, number, began)) AS p ON r.{AT} = p.place) "
+            f"JOIN (SELECT s.*, unnest(range(first, behind)) AS place, place - first + first_line AS line "
+            f"FROM (VALUES {spans}) AS l(first, behind, first_line, head) "
+            f"JOIN (VALUES {segments}) AS s(head, segment, epoch, run, ordinal, number, began) USING (head)) AS p ON r.{AT} = p.place) "
             f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
         ).fetchone()
         return int(written[0]) if written else 0
@@ -518,6 +580,13 @@ def _plain(collection: spec.Collection, word: str) -> str:
     if isinstance(kind, Timestamp):
         return f"regexp_replace(strftime({name}, '%Y-%m-%dT%H:%M:%S.%f'), '\\.?0+$', '') || 'Z'"
     return name if isinstance(kind, Integer | Boolean) else f"CAST({name} AS VARCHAR)"
+
+
+def _newest(collection: spec.Collection) -> str:
+    """The order of versions, the one that counts first."""
+    cursor = f"{quoted(collection.cursor.property)} DESC NULLS LAST, " if collection.cursor else ""
+    first, *others = ORDER_COLUMNS
+    return f"{first} DESC, {cursor}" + ", ".join(f"{column} DESC" for column in others)
 
 
 def _there(key: Sequence[str]) -> str:

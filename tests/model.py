@@ -22,6 +22,7 @@ import pytest
 
 from rest_syncer.engine import chain, load
 from rest_syncer.engine.clock import Clock
+from rest_syncer.engine.compact import Compacted, compact
 from rest_syncer.engine.destinations.duckdb import DuckDB
 from rest_syncer.engine.hub.folder import Folder
 from rest_syncer.engine.parse import Source, parse_spec
@@ -63,9 +64,9 @@ SOURCES: dict[bool, Source] = {False: parse_spec(SPEC, "model.yaml"), True: pars
 
 
 @cache
-def source(sized: bool, rows: str = "") -> Source:
-    """The spec, with a word of what becomes of rows (`mode: append`, say)."""
-    text = SIZED if sized else SPEC
+def source(sized: bool, rows: str = "", keep: str = "all") -> Source:
+    """The spec, with a word of what becomes of rows (`mode: append`, say), and of what the hub keeps."""
+    text = (SIZED if sized else SPEC) + (f"\nkeep: {keep}\n" if keep != "all" else "")
     text = text.replace("    changed: {path: /things/changed}\n", "") if rows == "mode: snapshot" else text
     return parse_spec(text.replace("    key: id\n", f"    key: id\n    {rows}\n") if rows else text, "model.yaml")
 
@@ -213,7 +214,11 @@ def deadly(death: Death | None) -> Iterator[None]:
     if death is None:
         yield
         return
-    put, connection = Folder.put, DuckDB._connection
+    put, remove, connection = Folder.put, Folder.remove, DuckDB._connection
+
+    def deadly_remove(self: Folder, name: str) -> None:
+        death.step(f"before the removal of {name}")
+        remove(self, name)
 
     def deadly_put(self: Folder, name: str, data: bytes) -> bool:
         death.step(f"before the put of {name}")
@@ -226,6 +231,7 @@ def deadly(death: Death | None) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Folder, "put", deadly_put)
+        patch.setattr(Folder, "remove", deadly_remove)
         patch.setattr(DuckDB, "_connection", deadly_connection)
         yield
 
@@ -255,6 +261,17 @@ def small_pieces(segment_bytes: int = 150, load_bytes: int = 500) -> Iterator[No
         patch.setattr(chain, "SEGMENT_BYTES", segment_bytes)
         patch.setattr(load, "LOAD_BYTES", load_bytes)
         yield
+
+
+def compacted(
+    api: Api, folder: Path, source: Source, death: Death | None = None, select: Sequence[str] = ()
+) -> dict[str, Compacted] | None:
+    """A compaction of the hub; None where it was killed."""
+    with deadly(death):
+        try:
+            return compact(source, Options(hub=str(folder / "hub"), select=tuple(select)), ModelClock(api))
+        except Killed:
+            return None
 
 
 def carry_out(

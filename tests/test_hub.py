@@ -396,7 +396,7 @@ def test_plans_and_manifests_grow_with_the_runs_and_not_with_their_square(tmp_pa
         one = head(f"{run:06}-01-000000", until=run, ended=END)
         hub.append(one, [], [])
         through = {**taken.through, one.leg: 0}
-        taken = hub.plan_load("w", "s", "orders", replace(taken, load=run, segments=(one.name,), through=through))
+        taken = hub.loads.plan_load("w", "s", "orders", replace(taken, load=run, segments=(one.name,), through=through))
         assert (taken.load, taken.through) == (run, through)
         sizes[run] = sum(len(data) for file, data in tree(tmp_path).items() if "segments" not in file) if run in (150, 300) else 0
     assert hub.state().collections["orders"] == reduce(fold, map(partial(hub.head, "orders"), hub.segments("orders")), CollectionState())
@@ -409,11 +409,11 @@ def test_plans_and_manifests_grow_with_the_runs_and_not_with_their_square(tmp_pa
 def test_a_loads_manifest_is_planned_once(tmp_path: Path) -> None:
     hub = Hub(tmp_path, "shop")
     first = Manifest(1, ("000001-01-000000",), {"000001-01": 0})
-    assert hub.manifest("w", "s", "orders", 0) == Manifest(0, (), {})
-    assert hub.manifest("w", "s", "orders", 1) is None
-    assert hub.plan_load("w", "s", "orders", first) == replace(first, carried=1)
-    assert hub.plan_load("w", "s", "orders", Manifest(1, (), {})) == replace(first, carried=1)
-    assert hub.manifest("w", "other", "orders", 1) is None
+    assert hub.loads.manifest("w", "s", "orders", 0) == Manifest(0, (), {})
+    assert hub.loads.manifest("w", "s", "orders", 1) is None
+    assert hub.loads.plan_load("w", "s", "orders", first) == replace(first, carried=1)
+    assert hub.loads.plan_load("w", "s", "orders", Manifest(1, (), {})) == replace(first, carried=1)
+    assert hub.loads.manifest("w", "other", "orders", 1) is None
     assert [first.has(name) for name in ("000001-01-000000", "000001-01-000001", "000001-02-000000")] == [True, False, False]
 
 

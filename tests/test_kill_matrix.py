@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model import Api, Death, carry_out, small_pieces, source
+from tests.model import Api, Death, carry_out, compacted, small_pieces, source
 from tests.sync import Project
 from tests.test_history import Found, look
 from tests.test_kill import SEED, SELECT, ends, killed, right, site
@@ -30,7 +30,11 @@ def grown(folder: Path, rows: str) -> Api:
     api = Api()
     for key in range(1, 9):
         api.add("things", key)
-    carry_out(api, folder, source=source(False, rows), select=("things",))
+    for keys in ((), (1, 2, 8)):
+        for key in keys:
+            api.now += 10
+            api.update("things", key)
+        carry_out(api, folder, source=source(False, rows), select=("things",))
     for key in (2, 3, 5):
         api.now += 10
         api.update("things", key)
@@ -45,10 +49,22 @@ def outcome(found: Found) -> tuple[object, ...]:
     return found.rows, [one[:3] + one[5:] for one in found.versions]
 
 
-@pytest.mark.parametrize("rows", ["", "mode: history", "deletes: hard"])
-@pytest.mark.parametrize(("verb", "full"), [("run", False), ("run", True), ("pull", True), ("load", False), ("replay", False)])
+VERBS = [("run", False), ("run", True), ("pull", True), ("load", False), ("replay", False), ("compact", False)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "verb", "full"),
+    [(rows, *verb) for rows in ("", "mode: history", "deletes: hard") for verb in VERBS if (rows, verb[0]) != ("mode: history", "compact")],
+)
 def test_dead_behind_any_step_and_started_again_it_ends_the_same(tmp_path: Path, rows: str, verb: str, full: bool) -> None:
-    spec = source(False, rows)
+    spec = source(False, rows, "latest" if verb == "compact" else "all")
+
+    def carry_on(api: Api, folder: Path, death: Death | None = None) -> None:
+        if verb == "compact":
+            compacted(api, folder, spec, death)
+        else:
+            carry_out(api, folder, verb, source=spec, select=("things",), full=full, death=death)
+
     (tmp_path / "before").mkdir()
     with small_pieces(load_bytes=300):
         api = grown(tmp_path / "before", rows)
@@ -56,12 +72,13 @@ def test_dead_behind_any_step_and_started_again_it_ends_the_same(tmp_path: Path,
         def story(name: str, at: int) -> tuple[tuple[object, ...], Death]:
             folder, mine, death = tmp_path / name, copy.deepcopy(api), Death(at)
             shutil.copytree(tmp_path / "before", folder)
-            carry_out(mine, folder, verb, source=spec, select=("things",), full=full, death=death)
+            carry_on(mine, folder, death)
             if death.dead:
-                carry_out(mine, folder, verb, source=spec, select=("things",), full=full)
+                carry_on(mine, folder)
             ended = carry_out(mine, folder, source=spec, select=("things",), full=True)
             assert ended and ended.status == "complete", (name, death.steps[-1], ended)
-            shown = outcome(look(folder, "one", "things"))
+            carry_out(mine, folder, "load", to="late", source=spec, select=("things",))
+            shown = outcome(look(folder, "one", "things")) + outcome(look(folder, "late", "things"))
             shutil.rmtree(folder)
             return shown, death
 

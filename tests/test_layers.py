@@ -16,16 +16,16 @@ LAYERS = [
     "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "auth", "window", "quota", "budget",
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
-    "fetch", "hub.folder", "hub", "earlier", "read", "stage", "destinations", "destinations.upsert", "destinations.versions",
-    "destinations.sql", "destinations.duckdb", "destinations.postgresql", "outcome", "chain", "pull", "load", "run", "look",
-    "serve", "show",
+    "fetch", "hub.folder", "hub.loads", "hub", "retention", "earlier", "read", "stage", "destinations", "destinations.upsert",
+    "destinations.versions", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "outcome", "chain", "pull",
+    "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
-    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "fetch", "hub", "hub.folder", "earlier", "stage",
-    "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "chain",
-    "pull", "load", "run", "look", "serve", "show",
+    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "fetch", "hub", "hub.folder", "hub.loads", "earlier",
+    "stage", "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.duckdb", "destinations.postgresql",
+    "chain", "pull", "load", "run", "compact", "look", "serve", "show",
 }  # fmt: skip
 
 SEAMS = {"destinations": {"destinations.duckdb", "destinations.postgresql"}}

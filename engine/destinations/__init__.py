@@ -219,6 +219,8 @@ def warehouse(url: str, schema: str) -> Warehouse:
         raise UsageError(f"--to {url}: would be gone with this process; name a file")
     if not colon or not rest:
         raise UsageError(f"--to {url}: names no warehouse; write duckdb:PATH or postgresql://HOST/DATABASE")
+    if re.match("//[^/@]*:[^/@]+@", rest) or re.search("[?&]password=", rest):
+        raise UsageError(f"--to {kind}: the URL holds a password, which others can read there; give it as PGPASSWORD, or in ~/.pgpass")
     match kind:
         case "duckdb":
             from .duckdb import DuckDB

@@ -3,43 +3,64 @@
     DIR/<source>/hub.json                               whose it is
     DIR/<source>/moves/000001.json                      that it is the same account after a move
     DIR/<source>/plans/000003.json                      what run 3 set out to do, and the fold of all before it, or where that is
-    DIR/<source>/segments/<collection>/<name>.ndjson.zst
+    DIR/<source>/segments/<collection>/<name>.ndjson.zst               thinned: <name>.1.ndjson.zst, and so on; the highest counts
     DIR/<source>/damaged/<collection>/<name>.json       that a segment is damaged or missing
     DIR/<source>/loads/<warehouse>/<schema>/<collection>/000002.json   which segments load 2 takes
+    DIR/<source>/acks/<warehouse>/<schema>/<collection>/000002.json    that load 2 was committed
     DIR/<source>/account/                               locks: what processes of one account share
     DIR/<source>/stage/                                 what a load has in hand; swept when it is over
 
-But for the last two, and for notes of damage that was mended, nothing is ever changed or overwritten; the listing is the only
-truth. `segment` is the file's format, `fold` what all heads say together, `folder` the store beneath.
+But for the last two nothing is ever changed or overwritten, and nothing removed but what something newer replaces (a thinned
+segment, a later ack), notes of damage that was mended, and warehouses that are forgotten; the listing is the only truth.
+`segment` is the file's format, `fold` what all heads say together, `folder` the store beneath.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from ..errors import Damaged, HubError, UsageError
 from .fold import CollectionState, Damage, HubState, fold, gaps
-from .folder import Folder
-from .segment import Head, Slice, StoredPage, check, decode_head, decode_pages, decode_records, decode_slices, encode, leg_name, run_of
+from .folder import Folder, decoded, encoded
+from .loads import Ack, Loading, Loads, Manifest
+from .segment import (
+    SEGMENT,
+    Head,
+    Moved,
+    Slice,
+    StoredPage,
+    check,
+    decode_head,
+    decode_moved,
+    decode_pages,
+    decode_records,
+    decode_slices,
+    encode,
+    leg_name,
+    lines,
+    run_of,
+    thinned,
+)  # fmt: skip
 
 _HEAD_GUESS = 4096
-_SEGMENT = r"\d{6,}-\d{2,}-\d{6,}"
+_NUMBERED = r"\d{6,}\.json"
+_FILE = rf"({SEGMENT})(?:\.(\d+))?\.ndjson\.zst"
 MISSING = "it is missing"
 FOLD_EVERY = 32
-"""How many heads, or manifests, are read one by one at most before a fold is worth its bytes; in a large hub, an eighth of it."""
+"""How many heads are read one by one at most before a fold is worth its bytes; in a large hub, an eighth of it."""
 
 T = TypeVar("T")
 
-__all__ = ["CollectionState", "Damage", "Found", "Head", "Hub", "HubState", "Identity", "Manifest", "Slice", "StoredPage"]
+__all__ = [
+    "Ack", "CollectionState", "Damage", "Found", "Head", "Hub", "HubState", "Identity", "Loading", "Manifest", "Moved", "Slice",
+    "StoredPage",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,29 +85,14 @@ class Found:
         return f"{self.what}: {self.why}"
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What one load takes: new segments, and, with them, everything up to `through` (leg -> last number)."""
-
-    load: int
-    segments: tuple[str, ...]
-    through: dict[str, int] = field(default_factory=dict)
-    carried: int = 0
-    """The load whose file carries `through`; 0 in that file itself."""
-    skipped: tuple[str, ...] = ()
-    """Segments that were passed over, up to this load, for they are damaged."""
-
-    def has(self, name: str) -> bool:
-        leg, _, number = name.rpartition("-")
-        return int(number) <= self.through.get(leg, -1) and name not in self.skipped
-
-
 class Hub:
     """One source's hub."""
 
     def __init__(self, directory: Path, source: str) -> None:
         self.folder = Folder(directory / source)
         self.source = source
+        self.loads = Loads(self.folder)
+        self._generations: dict[str, dict[str, int]] = {}
 
     @property
     def root(self) -> Path:
@@ -95,7 +101,7 @@ class Hub:
     def identity(self) -> Identity | None:
         """Whose it is; None where nothing was ever pulled."""
         moves = self._named("moves", r"\d{6}\.json")
-        return self._decoded(moves[-1] if moves else "hub.json", Identity) if self.folder.has("hub.json") else None
+        return decoded(self.folder, moves[-1] if moves else "hub.json", Identity) if self.folder.has("hub.json") else None
 
     def claim(self, origin: str, account: Mapping[str, str], same_account: bool = False) -> Identity:
         """Open the hub for a pull from an origin and account; the first to come names it.
@@ -104,7 +110,7 @@ class Hub:
         from a mistyped URL say, the name is mended.
         """
         mine = Identity(secrets.token_hex(4), self.source, origin, dict(account))
-        self.folder.put("hub.json", _encoded(mine))
+        self.folder.put("hub.json", encoded(mine))
         known = self.identity() or mine
         if (known.origin, known.account) == (origin, dict(account)):
             return known
@@ -117,7 +123,7 @@ class Hub:
                 "with --hub DIR (and --schema NAME), or say --same-account if it is the same one after a move"
             )
         renamed = Identity(known.id, self.source, origin, dict(account))
-        self.folder.put(f"moves/{len(self._named('moves', r'.*')) + 1:06}.json", _encoded(renamed))
+        self.folder.put(f"moves/{len(self._named('moves', r'.*')) + 1:06}.json", encoded(renamed))
         return renamed
 
     def state(self, *only: str) -> HubState:
@@ -125,9 +131,9 @@ class Hub:
 
         What is damaged or missing is passed over, and told.
         """
-        plans = self._named("plans", r"\d{6,}\.json")
-        last = self._decoded(plans[-1], _Plan) if plans else _Plan()
-        folded = self._decoded(_plan(last.folded), _Plan) if last.folded else last
+        plans = self._named("plans", _NUMBERED)
+        last = decoded(self.folder, plans[-1], _Plan) if plans else _Plan()
+        folded = decoded(self.folder, _plan(last.folded), _Plan) if last.folded else last
         known = folded.fold or HubState()
         collections, damage, behind = dict(known.collections), dict[str, dict[str, Damage]](), 0
         for name in only or {**known.collections, **dict.fromkeys(self._collections())}:
@@ -157,12 +163,12 @@ class Hub:
 
     def damage(self, collection: str) -> dict[str, Damage]:
         """The segments that were found damaged or missing."""
-        notes = self._named(f"damaged/{collection}", _SEGMENT + r"\.json")
-        return {Path(note).stem: self._decoded(note, Damage) for note in notes}
+        notes = self._named(f"damaged/{collection}", SEGMENT + r"\.json")
+        return {Path(note).stem: decoded(self.folder, note, Damage) for note in notes}
 
     def note(self, collection: str, segment: str, damage: Damage) -> None:
         """Remember that a segment is damaged: nothing reads it from now on, and the next pull asks for what it held."""
-        self.folder.put(f"damaged/{collection}/{segment}.json", _encoded(damage))
+        self.folder.put(f"damaged/{collection}/{segment}.json", encoded(damage))
 
     def check(self, collection: str, segment: str) -> str | None:
         """What is wrong with a segment; None where every byte is as it was written."""
@@ -184,25 +190,25 @@ class Hub:
                     found.append(Found(f"segment {collection}/{segment}", why))
                 elif segment in noted:
                     self.folder.remove(f"damaged/{collection}/{segment}.json")
-        for file in (*self._named("plans", r"\d{6,}\.json"), *self.folder.tree("loads")):
+        for file in (*self._named("plans", _NUMBERED), *self.folder.tree("loads"), *self.folder.tree("acks")):
             try:
-                self._decoded(file, Manifest if file.startswith("loads/") else _Plan)
+                decoded(self.folder, file, {"plans": _Plan, "loads": Manifest, "acks": Ack}[file.partition("/")[0]])
             except HubError:
                 found.append(Found(file, "cannot be read"))
         return found
 
-    def begin(self, plan: Callable[[int], Mapping[str, Any]], state: HubState) -> int:
+    def begin(self, plan: Callable[[int], Mapping[str, Any]], state: HubState, carries: bool = False) -> int:
         """Put the next plan, made for the number that it gets, and give that: the run's. Two runs at once get two numbers.
 
-        A plan carries the fold when enough has come since the last one that did, and else names that: if each did, all plans
+        A plan `carries` the fold when enough has come since the last one that did, and else names that: if each did, all plans
         together would grow with the square of the runs.
         """
         run = state.run + 1
         while True:
-            carries = not state.folded or state.behind >= max(FOLD_EVERY, state.size // 8)
+            carries = carries or not state.folded or state.behind >= max(FOLD_EVERY, state.size // 8)
             its = {"fold": {"collections": asdict(state)["collections"]}} if carries else {"folded": state.folded}
             counted = {name: sum(1 for segment in known.names if run_of(segment) < run) for name, known in state.collections.items()}
-            if self.folder.put(_plan(run), _encoded({**plan(run), "run": run, "segments": counted, **its})):
+            if self.folder.put(_plan(run), encoded({**plan(run), "run": run, "segments": counted, **its})):
                 return run
             run += 1
 
@@ -215,12 +221,21 @@ class Hub:
 
     def segments(self, collection: str) -> list[str]:
         """The names of all segments of a collection, in the hub's order, but for those that are noted as damaged."""
-        damaged = {Path(note).stem for note in self._named(f"damaged/{collection}", _SEGMENT + r"\.json")}
+        damaged = {Path(note).stem for note in self._named(f"damaged/{collection}", SEGMENT + r"\.json")}
         return [name for name in self._listed(collection) if name not in damaged]
 
     def _listed(self, collection: str) -> list[str]:
-        found = self._named(f"segments/{collection}", _SEGMENT + r"\.ndjson\.zst")
-        return [Path(name).name.removesuffix(".ndjson.zst") for name in found]
+        generations: dict[str, int] = {}
+        for _, name, generation in self._files(collection):
+            generations[name] = max(generation, generations.get(name, 0))
+        self._generations[collection] = generations
+        return sorted(generations)
+
+    def _files(self, collection: str) -> Iterator[tuple[str, str, int]]:
+        """A collection's files, and of each the segment's name and generation."""
+        for file in self.folder.names(f"segments/{collection}"):
+            if found := re.fullmatch(_FILE, Path(file).name):
+                yield file, found[1], int(found[2] or 0)
 
     def path(self, collection: str, name: str) -> Path:
         """The file in which a segment lies: the only place that knows."""
@@ -229,6 +244,40 @@ class Hub:
     def size(self, collection: str, name: str) -> int:
         """A segment's bytes on the disk."""
         return self.folder.size(self._file(collection, name))
+
+    def thin(self, collection: str, name: str, gone: Moved) -> None:
+        """Put a segment's next generation, without the records at some lines; of each, the place of a newer version. Raises Damaged."""
+        data = self.folder.get(self._file(collection, name))
+        generation = self._generations[collection].get(name, 0) + 1
+        self.folder.put(_segment_file(collection, name, generation), thinned(data, f"{collection}/{name}", gone))
+        self._generations[collection][name] = generation
+
+    def drop_replaced(self, collection: str) -> None:
+        """Remove the files of segments that thinner ones have replaced. Only for one who knows that nobody reads them."""
+        self._listed(collection)
+        for file, name, generation in list(self._files(collection)):
+            if generation < self._generations[collection][name]:
+                self.folder.remove(file)
+
+    def moved(self, collection: str, name: str) -> Moved:
+        """What a segment has no more, for newer versions of it lie elsewhere."""
+        return self._start(collection, name, decode_moved) if self.head(collection, name).moved else {}
+
+    def record(self, collection: str, name: str, line: int) -> tuple[bytes, str]:
+        """The exact record at a place, or the newest version of it, and where that lies. Raises HubError where there is none."""
+        place = f"{name}#{line}"
+        while True:
+            name, _, number = place.rpartition("#")
+            if name not in self._listed(collection):
+                raise HubError(f"hub {self.root}: there is no segment {collection}/{name}")
+            moved = self.moved(collection, name)
+            if int(number) not in moved:
+                break
+            place = moved[int(number)]
+        there = lines(self.head(collection, name), moved)
+        if int(number) not in there:
+            raise HubError(f"hub {self.root}: segment {collection}/{name} has no line {number}")
+        return self.records(collection, name)[there.index(int(number))], place
 
     def head(self, collection: str, name: str) -> Head:
         return self._start(collection, name, decode_head)
@@ -256,34 +305,11 @@ class Hub:
         """What is kept of a segment's answers, and all their records, checked. Raises Damaged."""
         return decode_pages(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
 
-    def manifest(self, warehouse: str, schema: str, collection: str, load: int) -> Manifest | None:
-        """What a load takes; None where that load was never planned. Load 0 took nothing."""
-        if load == 0:
-            return Manifest(0, ())
-        folder = f"loads/{warehouse}/{schema}/{collection}"
-        if not self.folder.has(f"{folder}/{load:06}.json"):
-            return None
-        found = self._decoded(f"{folder}/{load:06}.json", Manifest)
-        taken = [self._decoded(f"{folder}/{number:06}.json", Manifest) for number in range(found.carried or load, load)]
-        through = dict(taken[0].through if taken else found.through)
-        for segment in (segment for one in [*taken[1:], found] for segment in one.segments):
-            leg, _, number = segment.rpartition("-")
-            through[leg] = max(int(number), through.get(leg, -1))
-        return replace(found, through=through, carried=found.carried or load)
-
-    def taken(self, warehouse: str, schema: str, collection: str, load: int) -> tuple[str, ...]:
-        """The segments that a load took."""
-        return self._decoded(f"loads/{warehouse}/{schema}/{collection}/{load:06}.json", Manifest).segments
-
-    def plan_load(self, warehouse: str, schema: str, collection: str, manifest: Manifest) -> Manifest:
-        """Put a load's manifest; where its number is taken, the one that is there holds.
-
-        Like the fold, `through` is carried by some, and else follows from the manifest that carried it and those since.
-        """
-        carries = not manifest.carried or manifest.load - manifest.carried >= max(FOLD_EVERY, len(manifest.through) // 8)
-        stored = replace(manifest, carried=0) if carries else replace(manifest, through={})
-        self.folder.put(f"loads/{warehouse}/{schema}/{collection}/{manifest.load:06}.json", _encoded(stored))
-        return self.manifest(warehouse, schema, collection, manifest.load) or manifest
+    def began(self) -> Iterator[tuple[int, int]]:
+        """The runs, and when each began, by the clock of its machine (microseconds)."""
+        for file in self._named("plans", _NUMBERED):
+            plan = decoded(self.folder, file, _Begun)
+            yield plan.run, plan.at
 
     def _collections(self) -> list[str]:
         return [Path(name).name for name in self._named("segments", r"\w+")]
@@ -293,13 +319,9 @@ class Hub:
         return [name for name in self.folder.names(folder) if re.fullmatch(form, Path(name).name)]
 
     def _file(self, collection: str, name: str) -> str:
-        return f"segments/{collection}/{name}.ndjson.zst"
-
-    def _decoded(self, name: str, kind: type[T]) -> T:
-        try:
-            return msgspec.json.decode(self.folder.get(name), type=kind)
-        except msgspec.MsgspecError:
-            raise HubError(f"hub {self.root}: {name} cannot be read; restore the file") from None
+        if collection not in self._generations:
+            self._listed(collection)
+        return _segment_file(collection, name, self._generations[collection].get(name, 0))
 
 
 @dataclass(frozen=True)
@@ -312,10 +334,15 @@ class _Plan:
     """How many segments of earlier runs each collection had."""
 
 
+@dataclass(frozen=True)
+class _Begun:
+    run: int
+    at: int = 0
+
+
+def _segment_file(collection: str, name: str, generation: int) -> str:
+    return f"segments/{collection}/{name}{f'.{generation}' if generation else ''}.ndjson.zst"
+
+
 def _plan(run: int) -> str:
     return f"plans/{run:06}.json"
-
-
-def _encoded(value: Any) -> bytes:
-    plain = value if isinstance(value, Mapping) else asdict(value)
-    return json.dumps(plain, separators=(",", ":")).encode()

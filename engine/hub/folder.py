@@ -7,14 +7,20 @@ Files and folders are for their owner alone: they hold customers' data.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
 
 from ..errors import HubError
 
 _TEMPORARY = ".part-"
+T = TypeVar("T")
 
 
 class Folder:
@@ -98,6 +104,20 @@ class Folder:
 
     def _leftovers(self) -> Iterator[Path]:
         return self.root.rglob(f"{_TEMPORARY}*")
+
+
+def encoded(value: Any) -> bytes:
+    """A value as a file holds it."""
+    plain = value if isinstance(value, Mapping) else asdict(value)
+    return json.dumps(plain, separators=(",", ":")).encode()
+
+
+def decoded(folder: Folder, name: str, kind: type[T]) -> T:
+    """A file's value. Raises HubError where it is none of its kind."""
+    try:
+        return msgspec.json.decode(folder.get(name), type=kind)
+    except msgspec.MsgspecError:
+        raise HubError(f"hub {folder.root}: {name} cannot be read; restore the file") from None
 
 
 def make_folder(folder: Path) -> None:
