@@ -3,8 +3,8 @@
     python -m bench.memory [--records 100000,1000000,5000000] [--bytes 1000] [--pull 100000,1000000] [--to duckdb]
 
 For each size: a hub of so many records is made, `syncer load` fills a new warehouse from it, a second load takes one complete
-pass more in which a hundredth has changed, and `syncer replay` makes all rows anew; then `syncer pull` of so many cases from the
-stand-in. Prints wall and CPU seconds and the peak memory of each process.
+pass more in which a hundredth has changed, `syncer hub compact` takes out what that replaced, and `syncer replay` makes all rows
+anew; then `syncer pull` of so many cases from the stand-in. Prints wall and CPU seconds and the peak memory of each process.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SEGMENT = 8_000
 SPEC = """
 syncer: 1
 name: big
+keep: latest
 api: {base_url: "https://api.example.com"}
 collections:
   things:
@@ -68,7 +69,8 @@ def _load(folder: Path, number: int, size: int, to: str) -> None:
     say(f"load of {number:,}", measured([*command, "load", *flags], folder), number)
     _fill(hub, 2, number, size)
     say(f"load of {number:,} more, 1 % changed", measured([*command, "load", *flags], folder), number)
-    say(f"replay of {number:,}", measured([*command, "replay", *flags], folder), 2 * number)
+    say(f"compaction of {2 * number:,}", measured([*command, "hub", "compact", "big.yaml", "--hub", "hub", "--json"], folder), 2 * number)
+    say(f"replay of {number:,}", measured([*command, "replay", *flags], folder), number)
 
 
 def _fill(hub: Hub, run: int, number: int, size: int) -> None:
