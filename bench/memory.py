@@ -84,7 +84,7 @@ def _fill(hub: Hub, run: int, number: int, size: int) -> None:
             since=None, until=None, route="", pages=1, records=len(records), longest=max(map(len, records)),
             raw_bytes=sum(map(len, records)), ended=Ended("last page", "proven", True) if last else None,
         )  # fmt: skip
-        hub.append(head, records, [{}])
+        hub.append(head, records, [{"request": {}, "status": 200, "headers": {}, "records": len(records)}])
 
 
 def _record(id_: int, version: int, filler: str) -> bytes:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from .account import COMPACTION, locked
 from .clock import Clock
-from .errors import UsageError
-from .hub import Hub, HubState
+from .errors import Damaged, UsageError
+from .hub import Damage, Hub, HubState
 from .hub.fold import epoch
 from .parse import Source
 from .retention import Base, base, too_young
@@ -38,13 +37,13 @@ class Compacted:
 
 def compact(source: Source, options: Options, clock: Clock) -> dict[str, Compacted]:
     """Thin what a hub holds of some collections. Raises HubError where others are at work in it, and UsageError for an empty hub."""
-    hub, names = Hub(Path(options.hub), source.spec.name.text), selected(source, options.select)
+    hub, names = Hub(options.hub, source.spec.name.text), selected(source, options.select)
     if hub.identity() is None:
-        raise UsageError(f"hub {hub.root}: is empty; there is nothing to compact")
+        raise UsageError(f"{hub}: is empty; there is nothing to compact")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(hub.root, *options.lock_of("pull", hub.source)))
-        stack.enter_context(locked(hub.root, COMPACTION))
-        hub.folder.sweep()
+        stack.enter_context(locked(hub.local, *options.lock_of("pull", hub.source)))
+        stack.enter_context(locked(hub.local, COMPACTION))
+        hub.store.sweep()
         state, now = hub.state(), int(clock.time() * SECOND)
         for name, damage in state.damage.items():
             for segment, one in damage.items():
@@ -58,9 +57,16 @@ def _compact(spec: Spec, hub: Hub, state: HubState, stage: Stage, name: str, now
     thinnable = _base(spec, hub, state, name, now)
     done = Compacted(str(spec.keep_of(name)), len(thinnable.segments), thinnable.held_by, *_size(hub, name))
     starts = [one.run for one in state.of(name).passes]
-    for segment, gone in stage.replaced(name, spec.collections[name], thinnable.segments, lambda one: epoch(one, starts)):
-        hub.thin(name, segment, gone)
-    hub.drop_replaced(name)
+    if hub.store.is_shared:  # another machine may read what this one replaces: it stays until the next time
+        hub.drop_replaced(name)
+    try:
+        for segment, gone in stage.replaced(name, spec.collections[name], thinnable.segments, lambda one: epoch(one, starts)):
+            hub.thin(name, segment, gone)
+    except Damaged as error:  # the next time passes it over
+        hub.note(name, error.segment.partition("/")[2], Damage(error.why))
+        raise
+    if not hub.store.is_shared:
+        hub.drop_replaced(name)
     done.records_left, done.bytes_left = _size(hub, name)
     return done
 

@@ -213,7 +213,7 @@ class Loader:
         manifest = self.hub.loads.manifest(self.warehouse_id, self.schema, name, load)
         if manifest is None:
             raise WarehouseError(
-                f"{name}: the warehouse has load {load}, of which hub {self.hub.root} knows nothing; "
+                f"{name}: the warehouse has load {load}, of which {self.hub} knows nothing; "
                 "bring that hub back, or load into another --schema"
             )
         return manifest

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 from . import times
@@ -27,7 +26,7 @@ from .turns import loads_of, turns_of
 
 def status(source: Source, options: Options) -> dict[str, Any]:
     """What a hub holds of each collection, and where its next pull goes on: for those who only look."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
+    hub = Hub(options.hub, source.spec.name.text)
     identity, state = hub.identity(), hub.state()
     collections = {}
     for name, collection in source.spec.collections.items():
@@ -41,13 +40,13 @@ def status(source: Source, options: Options) -> dict[str, Any]:
             "open": {purpose: chain.after for purpose, chain in found.open.items()},
         }
     return {
-        "hub": str(hub.root),
+        "hub": hub.store.name,
         "id": identity and identity.id,
         "origin": identity and identity.origin,
         "runs": state.run,
         "collections": collections,
-        "pulls": _told(turns_of(hub.root, lock_name(*options.lock_of("pull", hub.source))).turns),
-        "loads": [{"into": past.into, "schema": past.schema, "turns": _told(past.turns)} for past in loads_of(hub.root)],
+        "pulls": _told(turns_of(hub.local, lock_name(*options.lock_of("pull", hub.source))).turns),
+        "loads": [{"into": past.into, "schema": past.schema, "turns": _told(past.turns)} for past in loads_of(hub.local)],
     }
 
 
@@ -58,7 +57,7 @@ def _told(turns: Sequence[Turn]) -> list[dict[str, Any]]:
 
 def holdings(source: Source, options: Options) -> dict[str, Any]:
     """How large a hub is: of each collection its segments, records, bytes on the disk and of its records, and how old it is."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
+    hub = Hub(options.hub, source.spec.name.text)
     damage = hub.state().damage
     collections = {}
     for name in source.spec.collections:
@@ -76,7 +75,7 @@ def holdings(source: Source, options: Options) -> dict[str, Any]:
     identity = hub.identity()
     known = [(name, one) for name in source.spec.collections for one in hub.loads.loadings(name)]
     return {
-        "hub": str(hub.root),
+        "hub": hub.store.name,
         "id": identity and identity.id,
         "collections": collections,
         "warehouses": [_loaded(*one, hub, known) for one in dict.fromkeys((one.warehouse, one.schema) for _, one in known)],
@@ -98,30 +97,31 @@ def _loaded(warehouse: str, schema: str, hub: Hub, known: Sequence[tuple[str, Lo
 
 def record(source: Source, options: Options, place: str) -> tuple[bytes, str]:
     """The exact record to which a row's `_segment` points, or, where that was thinned, the newest version, and where it lies."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
+    hub = Hub(options.hub, source.spec.name.text)
     identity, found = hub.identity(), re.fullmatch(rf"(\w+)/(\w+)/({SEGMENT})#(\d+)", place)
     if found is None:
         raise UsageError(
             f"{place}: is no place of a record; write what stands in a row's `_segment`, like 1a2b3c4d/orders/000003-01-000000#17"
         )
     if identity is None or found[1] != identity.id:
-        raise UsageError(f"{place}: is of another hub than {hub.root} ({identity.id if identity else 'empty'}); name that one with --hub")
+        mine = identity.id if identity else "empty"
+        raise UsageError(f"{place}: is of another hub than {hub.store.name} ({mine}); name that one with --hub")
     data, there = hub.record(found[2], found[3], int(found[4]))
     return data, f"{found[1]}/{found[2]}/{there}"
 
 
 def forget(source: Source, options: Options, warehouse: str) -> None:
     """Let compaction wait for a warehouse no longer. Raises UsageError for one that the hub does not know."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
+    hub = Hub(options.hub, source.spec.name.text)
     known = {one.warehouse for name in source.spec.collections for one in hub.loads.loadings(name)}
     if warehouse not in known:
-        raise UsageError(f"{warehouse}: hub {hub.root} knows no such warehouse; {did_you_mean(warehouse, known)}")
+        raise UsageError(f"{warehouse}: {hub} knows no such warehouse; {did_you_mean(warehouse, known)}")
     hub.loads.forget(warehouse)
 
 
 def verify(source: Source, options: Options) -> tuple[int, list[Found]]:
     """Read every byte of a hub: how many segments it has, and what is not as it was written. Damage is noted, for the next pull."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
+    hub = Hub(options.hub, source.spec.name.text)
     found = hub.verify()
     return sum(len(hub.segments(name)) for name in source.spec.collections), found
 
@@ -145,7 +145,7 @@ def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
 
 def drift(source: Source, options: Options) -> dict[str, Drift]:
     """Of each collection, what the hub's records hold that the spec does not name, and what it names that none of them holds."""
-    hub = Hub(Path(options.hub), source.spec.name.text)
+    hub = Hub(options.hub, source.spec.name.text)
     found = {}
     for name in selected(source, options.select):
         found[name] = Drift(source.spec.collections[name])

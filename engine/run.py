@@ -117,7 +117,7 @@ def run(
     """
     clock = clock or Clock()
     summary = Summary(None, {name: Outcome() for name in selected(source, options.select)})
-    hub = Hub(Path(options.hub), source.spec.name.text)
+    hub = Hub(options.hub, source.spec.name.text)
     job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000), verb)
     with contextlib.ExitStack() as stack:
         target: Warehouse | None = None
@@ -129,10 +129,10 @@ def run(
             base = needed(source.spec, settings, job.collections)
             fetcher = stack.enter_context(Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting))
             identity = _claim(job, settings, base)
-            lock = stack.enter_context(locked(hub.root, *options.lock_of("pull", job.name)))
-            hub.folder.sweep()
+            lock = stack.enter_context(locked(hub.local, *options.lock_of("pull", job.name)))
+            hub.store.sweep()
             loads = stack.enter_context(_Loads(job, identity, target, beside_a_pull=True)) if target is not None else None
-            ended = stack.enter_context(turn(hub.root, lock, verb, job.started, clock))
+            ended = stack.enter_context(turn(hub.local, lock, verb, job.started, clock))
             _pull(job, fetcher, loads)
             ended(*summary.of("pull"))
             if loads is not None:
@@ -140,7 +140,7 @@ def run(
         elif target is not None:
             known = hub.identity()
             if known is None:
-                raise UsageError(f"hub {hub.root}: is empty; fill it first, with `syncer pull` or `syncer run`, or name another with --hub")
+                raise UsageError(f"{hub}: is empty; fill it first, with `syncer pull` or `syncer run`, or name another with --hub")
             loads = stack.enter_context(_Loads(job, known, target, beside_a_pull=False))
             for name in job.collections:
                 loads.submit(name)
@@ -264,10 +264,10 @@ class _Loads:
 
     def __enter__(self) -> _Loads:
         job = self.job
-        lock = self._held.enter_context(locked(job.hub.root, *job.options.lock_of("load", job.name)))
-        self._held.enter_context(locked(job.hub.root, COMPACTION, shared=True))
+        lock = self._held.enter_context(locked(job.hub.local, *job.options.lock_of("load", job.name)))
+        self._held.enter_context(locked(job.hub.local, COMPACTION, shared=True))
         self._stage = self._held.enter_context(Stage(job.hub, lock, self._workers))
-        self._ended = self._held.enter_context(turn(job.hub.root, lock, job.verb, job.started, job.clock, job.to, job.schema))
+        self._ended = self._held.enter_context(turn(job.hub.local, lock, job.verb, job.started, job.clock, job.to, job.schema))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -92,11 +92,11 @@ class Served:
     def last(self, half: Half) -> Turn | None:
         """The last turn that anybody had."""
         name = self.source.spec.name.text
-        return turns_of(Path(self.options.hub) / name, lock_name(*self.options.lock_of(half, name))).last
+        return turns_of(Hub(self.options.hub, name).local, lock_name(*self.options.lock_of(half, name))).last
 
     def ready(self, half: Half) -> bool:
         """Whether there is anything to do it with: a load needs a hub."""
-        return half == "pull" or Hub(Path(self.options.hub), self.source.spec.name.text).identity() is not None
+        return half == "pull" or Hub(self.options.hub, self.source.spec.name.text).identity() is not None
 
 
 class Server:

@@ -107,7 +107,7 @@ class Stage:
 
     def __init__(self, hub: Hub, name: str = "stage", workers: int = WORKERS) -> None:
         self.hub, self.workers = hub, workers
-        self.folder = hub.root / "stage" / name
+        self.folder = hub.local / "stage" / name
         self._made = 0
         self._lock = RLock()
         self._con: DuckDBPyConnection | None = None
@@ -139,8 +139,8 @@ class Stage:
             try:
                 make_folder(self.folder)
             except OSError as error:
-                raise HubError(f"hub {self.hub.root}: cannot be written ({error.strerror}); correct its permissions") from error
-            self._con = _locked_connection([self.hub.root.resolve() / "segments", self.folder.resolve()])
+                raise HubError(f"{self.hub}: cannot be written ({error.strerror}); correct its permissions") from error
+            self._con = _locked_connection([self.hub.local.resolve() / "segments", self.folder.resolve()])
         return self._con
 
     def rows(
@@ -191,7 +191,7 @@ class Stage:
             try:
                 make_folder(file.parent)
             except OSError as error:
-                raise HubError(f"hub {self.hub.root}: cannot be written ({error.strerror}); correct its permissions") from error
+                raise HubError(f"{self.hub}: cannot be written ({error.strerror}); correct its permissions") from error
             self._connection().execute(
                 f"COPY (SELECT struct_pack({kept}) AS parent, o._segment IS NOT NULL AS known, "
                 f"coalesce(n.{DIGEST} = o.{DIGEST}, false) AS same FROM {newest} AS n LEFT JOIN {older} AS o USING ({keys}) "
@@ -396,12 +396,16 @@ class _Piece:
         """Fill the tables; gives what had to be rejected. Raises HubError where the files are not as they were written."""
         import duckdb
 
-        files = [str(self.hub.path(self.collection, head.name).resolve()) for head in self.heads]
+        files = [self.hub.file(self.collection, head.name, self.stem.parent).resolve() for head in self.heads]
         refused: Collection[int] = ()
         try:
-            self._project(files)
+            self._project([str(file) for file in files])
         except duckdb.Error:
             refused = self._read_cleaned()
+        finally:
+            for file in files:
+                if file.parent == self.stem.parent:  # a copy
+                    file.unlink()
         (found,) = self.con.execute("SELECT count(*) FROM plain").fetchone() or (0,)
         if found != self.records:
             self._check()

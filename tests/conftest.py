@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.buckets import ENVIRONMENT, Buckets
+from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
 from tests.shop import Client, Database, File
@@ -37,6 +39,31 @@ def postgres() -> Iterator[Server]:
         pytest.skip("needs PostgreSQL's programs (initdb, pg_ctl)")
     with serving(place) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Buckets]:
+    """An S3 server for all tests of a process."""
+    with serving_buckets() as server:
+        yield server
+
+
+@pytest.fixture
+def buckets(s3: Buckets, monkeypatch: pytest.MonkeyPatch) -> Buckets:
+    """That server, and what a user's environment says of it."""
+    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": s3.url}.items():
+        monkeypatch.setenv(name, value)
+    s3.asked.clear()
+    return s3
+
+
+@pytest.fixture(params=["folder", "s3"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a hub may lie, of each kind; there is nothing yet."""
+    if request.param == "folder":
+        return str(tmp_path / "hub")
+    server: Buckets = request.getfixturevalue("buckets")
+    return f"{server.bucket()}/hubs"
 
 
 @pytest.fixture(params=["duckdb", "postgresql"])

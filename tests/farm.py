@@ -61,6 +61,8 @@ class Farm:
     client: Client
     hour: int = 0
     asked: list[str] = field(default_factory=list)
+    where: str | None = None
+    """Where the hub lies, if not in the folder."""
 
     def run(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", to: str | None = None, **options: Any) -> Summary:
         def answer(request: httpx.Request) -> httpx.Response:
@@ -68,7 +70,7 @@ class Farm:
             return httpx.Response(200, json={"data": list(rows)}, headers={"Date": "Tue, 22 Nov 2016 12:00:00 GMT"})
 
         self.hour += 1
-        given = Options(hub=str(self.folder / "hub"), to=to or self.client.url, **options)
+        given = Options(hub=self.where or str(self.folder / "hub"), to=to or self.client.url, **options)
         source, transport = parse_spec(text), httpx.MockTransport(answer)
         return run(source, Settings({}, frozenset()), given, verb, clock=Hours(self.hour), transport=transport)
 

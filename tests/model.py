@@ -24,7 +24,9 @@ from rest_syncer.engine import chain, load
 from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.compact import Compacted, compact
 from rest_syncer.engine.destinations.duckdb import DuckDB
+from rest_syncer.engine.hub.bucket import Bucket
 from rest_syncer.engine.hub.folder import Folder
+from rest_syncer.engine.hub.store import Store
 from rest_syncer.engine.parse import Source, parse_spec
 from rest_syncer.engine.run import Options, Summary, run
 from rest_syncer.engine.settings import Settings
@@ -214,24 +216,31 @@ def deadly(death: Death | None) -> Iterator[None]:
     if death is None:
         yield
         return
-    put, remove, connection = Folder.put, Folder.remove, DuckDB._connection
+    connection = DuckDB._connection
 
-    def deadly_remove(self: Folder, name: str) -> None:
-        death.step(f"before the removal of {name}")
-        remove(self, name)
+    def deadly_remove(remove: Callable[..., None]) -> Callable[..., None]:
+        def mortal(self: Store, name: str) -> None:
+            death.step(f"before the removal of {name}")
+            remove(self, name)
 
-    def deadly_put(self: Folder, name: str, data: bytes) -> bool:
-        death.step(f"before the put of {name}")
-        new = put(self, name, data)
-        death.step(f"after the put of {name}")
-        return new
+        return mortal
+
+    def deadly_put(put: Callable[..., bool]) -> Callable[..., bool]:
+        def mortal(self: Store, name: str, data: bytes) -> bool:
+            death.step(f"before the put of {name}")
+            new = put(self, name, data)
+            death.step(f"after the put of {name}")
+            return new
+
+        return mortal
 
     def deadly_connection(self: DuckDB) -> Any:
         return _Mortal(connection(self), death)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Folder, "put", deadly_put)
-        patch.setattr(Folder, "remove", deadly_remove)
+        for store in (Folder, Bucket):
+            patch.setattr(store, "put", deadly_put(store.put))
+            patch.setattr(store, "remove", deadly_remove(store.remove))
         patch.setattr(DuckDB, "_connection", deadly_connection)
         yield
 
@@ -264,12 +273,12 @@ def small_pieces(segment_bytes: int = 150, load_bytes: int = 500) -> Iterator[No
 
 
 def compacted(
-    api: Api, folder: Path, source: Source, death: Death | None = None, select: Sequence[str] = ()
+    api: Api, folder: Path, source: Source, death: Death | None = None, select: Sequence[str] = (), where: str | None = None
 ) -> dict[str, Compacted] | None:
     """A compaction of the hub; None where it was killed."""
     with deadly(death):
         try:
-            return compact(source, Options(hub=str(folder / "hub"), select=tuple(select)), ModelClock(api))
+            return compact(source, Options(hub=where or str(folder / "hub"), select=tuple(select)), ModelClock(api))
         except Killed:
             return None
 
@@ -284,6 +293,7 @@ def carry_out(
     full: bool = False,
     death: Death | None = None,
     select: Sequence[str] = (),
+    where: str | None = None,
 ) -> Summary | None:
     """One run, with nothing left over from runs before it but what they stored; None where it was killed."""
 
@@ -292,7 +302,7 @@ def carry_out(
             death.step(f"before the request {request.url.raw_path.decode()}")
         return api.answer(request)
 
-    options = Options(hub=str(folder / "hub"), to=f"duckdb:{folder / to}.duckdb", full=full, select=tuple(select))
+    options = Options(hub=where or str(folder / "hub"), to=f"duckdb:{folder / to}.duckdb", full=full, select=tuple(select))
     with deadly(death):
         try:
             return run(source, Settings({}, frozenset()), options, verb, None, ModelClock(api), httpx.MockTransport(answer))

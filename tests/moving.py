@@ -35,6 +35,7 @@ from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import Settings
 from rest_syncer.engine.stage import Part, Stage
 from tests.model import small_pieces
+from tests.support import segment_file
 
 Row = dict[str, int]
 Params = Mapping[str, str]
@@ -975,7 +976,7 @@ def missing_plainly(stage: Stage, name: str, collection: Any, held: Sequence[Par
 
 
 def _keys(stage: Stage, name: str, parts: Sequence[Part]) -> list[int]:
-    rows = [row for part in parts for row in read_segment(stage.hub.path(name, part.segment)).rows[part.first : part.behind]]
+    rows = [row for part in parts for row in read_segment(segment_file(stage.hub, name, part.segment)).rows[part.first : part.behind]]
     return [row["id"] for row in rows]
 
 

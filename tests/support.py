@@ -7,12 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rest_syncer.engine.exchange import Listing, Request
+from rest_syncer.engine.hub import Hub
 from rest_syncer.engine.paginate import End, Paginator
 
 URL = "https://api.example.com/items"
+
+
+def segment_file(hub: Hub, collection: str, name: str) -> Path:
+    """The file of a segment, in a hub that lies in a folder."""
+    return hub.file(collection, name, Path())
 
 
 def listing(rows: Sequence[Any] = (), envelope: Any = None, request: Request | None = None) -> Listing:

@@ -18,6 +18,7 @@ from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import Settings
 from tests.farm import SPEC, Farm, Hours, row, spec, told
 from tests.model import Api, carry_out, small_pieces
+from tests.support import segment_file
 from tests.test_history import look
 
 FIRST, SECOND = "000001-01-000000", "000002-01-000000"
@@ -29,7 +30,7 @@ def hub_of(farm: Farm) -> Hub:
 
 def harm(farm: Farm, segment: str, change: Callable[[bytes], bytes | None]) -> bytes:
     """Change a segment's bytes (None: there is no file any more); gives what they were."""
-    file = hub_of(farm).path("orders", segment)
+    file = segment_file(hub_of(farm), "orders", segment)
     data = file.read_bytes()
     file.unlink()
     if (changed := change(data)) is not None:
@@ -133,7 +134,7 @@ def test_a_restored_file_is_loaded_without_a_request(farm: Farm) -> None:
     farm.run([row(1, "2.00", at=9)], text, "pull")
     data = harm(farm, FIRST, HARMS["half a file"])
     farm.run([], text, "load")
-    hub_of(farm).path("orders", FIRST).write_bytes(data)
+    segment_file(hub_of(farm), "orders", FIRST).write_bytes(data)
     assert farm.run([], text, "load").status == "incomplete", "nobody has looked again"
     assert verify(farm)[0] == 0
     farm.asked.clear()
@@ -233,7 +234,7 @@ def test_the_hub_is_shown_with_its_size_and_age(farm: Farm) -> None:
     farm.run([row(1)])
     code, said = hub_command(farm, "--json")
     found = json.loads(said)["collections"]["orders"]
-    files = [hub_of(farm).path("orders", name) for name in (FIRST, SECOND)]
+    files = [segment_file(hub_of(farm), "orders", name) for name in (FIRST, SECOND)]
     assert code == 0
     assert (found["segments"], found["damaged"], found["records"]) == (2, 0, 3)
     assert found["bytes"] == sum(file.stat().st_size for file in files)

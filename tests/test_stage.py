@@ -26,6 +26,7 @@ from rest_syncer.engine.hub.segment import encode
 from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.spec import Collection
 from rest_syncer.engine.stage import Part, RejectedValue, Stage, Staged
+from tests.support import segment_file
 
 EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "15"))
 
@@ -579,7 +580,7 @@ GOOD, BAD = "000001-01-000000", "000001-01-000001"
 def staging_of_damaged(folder: Path, change: Callable[[bytes], bytes]) -> None:
     """Stage two segments, the bytes of the second of which were changed after it was written."""
     hub = hub_with(folder, {GOOD: [b'{"id":1}'] * 50, BAD: [b'{"id":%d,"n":"%d"}' % (one, one**9) for one in range(50)]})
-    file = hub.path("things", BAD)
+    file = segment_file(hub, "things", BAD)
     file.write_bytes(change(file.read_bytes()))
     with Stage(hub) as stage:
         stage.rows("things", NUMBERED, [GOOD, BAD], lambda name: 0, True, Staged())

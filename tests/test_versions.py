@@ -16,6 +16,7 @@ from rest_syncer.engine.hub.segment import place_of
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.plan import epoch
 from tests.farm import MANY, NOON, Farm, Row, row, spec, told
+from tests.support import segment_file
 
 SEED = int(os.environ.get("SYNCER_SEED", "7"))
 STORIES = int(os.environ.get("SYNCER_EXAMPLES", "12"))
@@ -123,7 +124,7 @@ def test_a_damaged_segment_takes_no_version_with_it(farm: Farm) -> None:
     farm.run([row(1)], NO_CURSOR)
     farm.run([row(1, "2.00")], NO_CURSOR)
     before = versions(farm)
-    Hub(farm.folder / "hub", "shop").path("orders", "000001-01-000000").write_bytes(b"")
+    segment_file(Hub(farm.folder / "hub", "shop"), "orders", "000001-01-000000").write_bytes(b"")
     more = NO_CURSOR.replace("state: string", "state: string, at: timestamp")
     summary = farm.run([row(1, "2.00")], more)
     assert (summary.status, "its versions have to be made anew, and 000001-01-000000" in told(summary)) == ("failed", True), told(summary)

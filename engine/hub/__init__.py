@@ -12,7 +12,8 @@
 
 But for the last two nothing is ever changed or overwritten, and nothing removed but what something newer replaces (a thinned
 segment, a later ack), notes of damage that was mended, and warehouses that are forgotten; the listing is the only truth.
-`segment` is the file's format, `fold` what all heads say together, `folder` the store beneath.
+`segment` is the file's format, `fold` what all heads say together, `store` what lies beneath: a folder, or a bucket. The last two
+lie on the machine at hand.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from typing import Any, TypeVar
 
 from ..errors import Damaged, HubError, UsageError
 from .fold import CollectionState, Damage, HubState, fold, gaps
-from .folder import Folder, decoded, encoded
 from .loads import Ack, Loading, Loads, Manifest
 from .segment import (
     SEGMENT,
@@ -47,6 +47,7 @@ from .segment import (
     run_of,
     thinned,
 )  # fmt: skip
+from .store import decoded, encoded, store_of
 
 _HEAD_GUESS = 4096
 _NUMBERED = r"\d{6,}\.json"
@@ -88,20 +89,24 @@ class Found:
 class Hub:
     """One source's hub."""
 
-    def __init__(self, directory: Path, source: str) -> None:
-        self.folder = Folder(directory / source)
+    def __init__(self, where: Path | str, source: str) -> None:
+        self.store = store_of(where, source)
         self.source = source
-        self.loads = Loads(self.folder)
+        self.loads = Loads(self.store)
         self._generations: dict[str, dict[str, int]] = {}
 
+    def __str__(self) -> str:
+        return f"hub {self.store.name}"
+
     @property
-    def root(self) -> Path:
-        return self.folder.root
+    def local(self) -> Path:
+        """A folder of this machine, for locks and for what is in hand."""
+        return self.store.local
 
     def identity(self) -> Identity | None:
         """Whose it is; None where nothing was ever pulled."""
         moves = self._named("moves", r"\d{6}\.json")
-        return decoded(self.folder, moves[-1] if moves else "hub.json", Identity) if self.folder.has("hub.json") else None
+        return decoded(self.store, moves[-1] if moves else "hub.json", Identity) if self.store.has("hub.json") else None
 
     def claim(self, origin: str, account: Mapping[str, str], same_account: bool = False) -> Identity:
         """Open the hub for a pull from an origin and account; the first to come names it.
@@ -110,7 +115,7 @@ class Hub:
         from a mistyped URL say, the name is mended.
         """
         mine = Identity(secrets.token_hex(4), self.source, origin, dict(account))
-        self.folder.put("hub.json", encoded(mine))
+        self.store.put("hub.json", encoded(mine))
         known = self.identity() or mine
         if (known.origin, known.account) == (origin, dict(account)):
             return known
@@ -119,11 +124,11 @@ class Hub:
             differing = [name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
             differences = [f"{name} {was.get(name, 'not given')}, now {now.get(name, 'not given')}" for name in differing]
             raise UsageError(
-                f"hub {self.root}: was filled from another account ({'; '.join(differences)}); give this one a hub of its own "
+                f"{self}: was filled from another account ({'; '.join(differences)}); give this one a hub of its own "
                 "with --hub DIR (and --schema NAME), or say --same-account if it is the same one after a move"
             )
         renamed = Identity(known.id, self.source, origin, dict(account))
-        self.folder.put(f"moves/{len(self._named('moves', r'.*')) + 1:06}.json", encoded(renamed))
+        self.store.put(f"moves/{len(self._named('moves', r'.*')) + 1:06}.json", encoded(renamed))
         return renamed
 
     def state(self, *only: str) -> HubState:
@@ -132,8 +137,8 @@ class Hub:
         What is damaged or missing is passed over, and told.
         """
         plans = self._named("plans", _NUMBERED)
-        last = decoded(self.folder, plans[-1], _Plan) if plans else _Plan()
-        folded = decoded(self.folder, _plan(last.folded), _Plan) if last.folded else last
+        last = decoded(self.store, plans[-1], _Plan) if plans else _Plan()
+        folded = decoded(self.store, _plan(last.folded), _Plan) if last.folded else last
         known = folded.fold or HubState()
         collections, damage, behind = dict(known.collections), dict[str, dict[str, Damage]](), 0
         for name in only or {**known.collections, **dict.fromkeys(self._collections())}:
@@ -164,16 +169,16 @@ class Hub:
     def damage(self, collection: str) -> dict[str, Damage]:
         """The segments that were found damaged or missing."""
         notes = self._named(f"damaged/{collection}", SEGMENT + r"\.json")
-        return {Path(note).stem: decoded(self.folder, note, Damage) for note in notes}
+        return {Path(note).stem: decoded(self.store, note, Damage) for note in notes}
 
     def note(self, collection: str, segment: str, damage: Damage) -> None:
         """Remember that a segment is damaged: nothing reads it from now on, and the next pull asks for what it held."""
-        self.folder.put(f"damaged/{collection}/{segment}.json", encoded(damage))
+        self.store.put(f"damaged/{collection}/{segment}.json", encoded(damage))
 
     def check(self, collection: str, segment: str) -> str | None:
         """What is wrong with a segment; None where every byte is as it was written."""
         try:
-            check(self.folder.get(self._file(collection, segment)), f"{collection}/{segment}")
+            check(self.store.get(self._file(collection, segment)), f"{collection}/{segment}")
         except Damaged as error:
             return error.why
         return None
@@ -189,10 +194,10 @@ class Hub:
                     self.note(collection, segment, noted.get(segment) or Damage(why))
                     found.append(Found(f"segment {collection}/{segment}", why))
                 elif segment in noted:
-                    self.folder.remove(f"damaged/{collection}/{segment}.json")
-        for file in (*self._named("plans", _NUMBERED), *self.folder.tree("loads"), *self.folder.tree("acks")):
+                    self.store.remove(f"damaged/{collection}/{segment}.json")
+        for file in (*self._named("plans", _NUMBERED), *self.store.tree("loads"), *self.store.tree("acks")):
             try:
-                decoded(self.folder, file, {"plans": _Plan, "loads": Manifest, "acks": Ack}[file.partition("/")[0]])
+                decoded(self.store, file, {"plans": _Plan, "loads": Manifest, "acks": Ack}[file.partition("/")[0]])
             except HubError:
                 found.append(Found(file, "cannot be read"))
         return found
@@ -208,14 +213,14 @@ class Hub:
             carries = carries or not state.folded or state.behind >= max(FOLD_EVERY, state.size // 8)
             its = {"fold": {"collections": asdict(state)["collections"]}} if carries else {"folded": state.folded}
             counted = {name: sum(1 for segment in known.names if run_of(segment) < run) for name, known in state.collections.items()}
-            if self.folder.put(_plan(run), encoded({**plan(run), "run": run, "segments": counted, **its})):
+            if self.store.put(_plan(run), encoded({**plan(run), "run": run, "segments": counted, **its})):
                 return run
             run += 1
 
     def append(self, head: Head, records: list[bytes], envelopes: list[dict[str, Any]], slices: Sequence[Slice] = ()) -> Head:
         """Store one more segment; durable when this returns. Who lost the race for its name reads what is stored."""
         name = self._file(head.collection, head.name)
-        if self.folder.put(name, encode(head, records, envelopes, slices)):
+        if self.store.put(name, encode(head, records, envelopes, slices)):
             return head
         return self.head(head.collection, head.name)
 
@@ -233,23 +238,23 @@ class Hub:
 
     def _files(self, collection: str) -> Iterator[tuple[str, str, int]]:
         """A collection's files, and of each the segment's name and generation."""
-        for file in self.folder.names(f"segments/{collection}"):
+        for file in self.store.names(f"segments/{collection}"):
             if found := re.fullmatch(_FILE, Path(file).name):
                 yield file, found[1], int(found[2] or 0)
 
-    def path(self, collection: str, name: str) -> Path:
-        """The file in which a segment lies: the only place that knows."""
-        return self.root / self._file(collection, name)
+    def file(self, collection: str, name: str, folder: Path) -> Path:
+        """A file of this machine with a segment's bytes: the hub's own, or a copy in the folder."""
+        return self.store.fetched(self._file(collection, name), folder)
 
     def size(self, collection: str, name: str) -> int:
         """A segment's bytes on the disk."""
-        return self.folder.size(self._file(collection, name))
+        return self.store.size(self._file(collection, name))
 
     def thin(self, collection: str, name: str, gone: Moved) -> None:
         """Put a segment's next generation, without the records at some lines; of each, the place of a newer version. Raises Damaged."""
-        data = self.folder.get(self._file(collection, name))
+        data = self.store.get(self._file(collection, name))
         generation = self._generations[collection].get(name, 0) + 1
-        self.folder.put(_segment_file(collection, name, generation), thinned(data, f"{collection}/{name}", gone))
+        self.store.put(_segment_file(collection, name, generation), thinned(data, f"{collection}/{name}", gone))
         self._generations[collection][name] = generation
 
     def drop_replaced(self, collection: str) -> None:
@@ -257,7 +262,7 @@ class Hub:
         self._listed(collection)
         for file, name, generation in list(self._files(collection)):
             if generation < self._generations[collection][name]:
-                self.folder.remove(file)
+                self.store.remove(file)
 
     def moved(self, collection: str, name: str) -> Moved:
         """What a segment has no more, for newer versions of it lie elsewhere."""
@@ -269,14 +274,14 @@ class Hub:
         while True:
             name, _, number = place.rpartition("#")
             if name not in self._listed(collection):
-                raise HubError(f"hub {self.root}: there is no segment {collection}/{name}")
+                raise HubError(f"{self}: there is no segment {collection}/{name}")
             moved = self.moved(collection, name)
             if int(number) not in moved:
                 break
             place = moved[int(number)]
         there = lines(self.head(collection, name), moved)
         if int(number) not in there:
-            raise HubError(f"hub {self.root}: segment {collection}/{name} has no line {number}")
+            raise HubError(f"{self}: segment {collection}/{name} has no line {number}")
         return self.records(collection, name)[there.index(int(number))], place
 
     def head(self, collection: str, name: str) -> Head:
@@ -290,7 +295,7 @@ class Hub:
         """What stands at a segment's start: as much of it is read as is needed."""
         file, length = self._file(collection, name), _HEAD_GUESS
         while True:
-            found, needed = decode(self.folder.start_of(file, length), f"{collection}/{name}")
+            found, needed = decode(self.store.start_of(file, length), f"{collection}/{name}")
             if found is not None:
                 return found
             if length >= needed:
@@ -299,16 +304,16 @@ class Hub:
 
     def records(self, collection: str, name: str) -> list[bytes]:
         """A segment's exact records, checked. Raises Damaged."""
-        return decode_records(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
+        return decode_records(self.store.get(self._file(collection, name)), f"{collection}/{name}")
 
     def pages(self, collection: str, name: str) -> tuple[list[StoredPage], list[bytes]]:
         """What is kept of a segment's answers, and all their records, checked. Raises Damaged."""
-        return decode_pages(self.folder.get(self._file(collection, name)), f"{collection}/{name}")
+        return decode_pages(self.store.get(self._file(collection, name)), f"{collection}/{name}")
 
     def began(self) -> Iterator[tuple[int, int]]:
         """The runs, and when each began, by the clock of its machine (microseconds)."""
         for file in self._named("plans", _NUMBERED):
-            plan = decoded(self.folder, file, _Begun)
+            plan = decoded(self.store, file, _Begun)
             yield plan.run, plan.at
 
     def _collections(self) -> list[str]:
@@ -316,7 +321,7 @@ class Hub:
 
     def _named(self, folder: str, form: str) -> list[str]:
         """The files of a folder whose names have a form: what else lies there is not ours."""
-        return [name for name in self.folder.names(folder) if re.fullmatch(form, Path(name).name)]
+        return [name for name in self.store.names(folder) if re.fullmatch(form, Path(name).name)]
 
     def _file(self, collection: str, name: str) -> str:
         if collection not in self._generations:

@@ -1,39 +1,39 @@
-"""A store of immutable files in a local folder: put-if-absent, get, list. I/O.
-
-The contract that an object store can keep too: a name, once put, never changes; who comes second learns that it is taken.
-Files and folders are for their owner alone: they hold customers' data.
-"""
+"""A hub's files in a folder of this machine. I/O. Files and folders are for their owner alone: they hold customers' data."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
 
 from ..errors import HubError
 
 _TEMPORARY = ".part-"
-T = TypeVar("T")
+_ABANDONED = 3600.0
+"""Seconds after which a temporary file is nobody's any more: where locks do not work, another may be writing one."""
 
 
 class Folder:
-    """Immutable files beneath one folder, by their relative names."""
+    """A store beneath one folder; names are paths in it."""
+
+    is_shared = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def put(self, name: str, data: bytes) -> bool:
-        """Write a file whole and durably, unless the name is taken: then False, and what is there stays.
+    @property
+    def name(self) -> str:
+        return str(self.root)
 
-        A crash at any instant leaves the old state or the new, and at most a temporary file that is never read.
-        """
+    @property
+    def local(self) -> Path:
+        return self.root
+
+    def put(self, name: str, data: bytes) -> bool:
+        """As promised; a crash leaves at most a temporary file, which is never read."""
         target = self.root / name
         try:
             make_folder(target.parent)
@@ -60,7 +60,6 @@ class Folder:
             raise HubError(f"hub {self.root}: cannot read {name} ({error.strerror})") from error
 
     def start_of(self, name: str, length: int) -> bytes:
-        """The first bytes of a file."""
         try:
             with (self.root / name).open("rb") as file:
                 return file.read(length)
@@ -68,10 +67,9 @@ class Folder:
             raise HubError(f"hub {self.root}: cannot read {name} ({error.strerror})") from error
 
     def has(self, name: str) -> bool:
-        return (self.root / name).exists()
+        return (self.root / name).is_file()
 
     def names(self, prefix: str) -> list[str]:
-        """The files directly in a folder, sorted, temporary ones left out; none where there is no such folder."""
         try:
             found = [path.name for path in (self.root / prefix).iterdir()]
         except FileNotFoundError:
@@ -81,43 +79,32 @@ class Folder:
         return sorted(f"{prefix}/{name}" for name in found if not name.startswith(_TEMPORARY))
 
     def remove(self, name: str) -> None:
-        """Take a file away that nothing depends on any more."""
         try:
             (self.root / name).unlink(missing_ok=True)
         except OSError as error:
             raise HubError(f"hub {self.root}: cannot remove {name} ({error.strerror}); correct its permissions") from error
 
     def tree(self, prefix: str) -> list[str]:
-        """All files beneath a folder, sorted, temporary ones left out."""
         found = [file.relative_to(self.root).as_posix() for file in (self.root / prefix).rglob("*") if file.is_file()]
         return sorted(name for name in found if not Path(name).name.startswith(_TEMPORARY))
 
     def size(self, name: str) -> int:
-        """A file's bytes."""
-        return (self.root / name).stat().st_size
+        try:
+            return (self.root / name).stat().st_size
+        except OSError as error:
+            raise HubError(f"hub {self.root}: cannot read {name} ({error.strerror})") from error
 
     def sweep(self) -> None:
-        """Remove what crashed writers left. Only for one who holds the lock: another's file may be in the making."""
         for leftover in self._leftovers():
             with contextlib.suppress(OSError):
-                leftover.unlink()
+                if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                    leftover.unlink()
+
+    def fetched(self, name: str, folder: Path) -> Path:
+        return self.root / name
 
     def _leftovers(self) -> Iterator[Path]:
         return self.root.rglob(f"{_TEMPORARY}*")
-
-
-def encoded(value: Any) -> bytes:
-    """A value as a file holds it."""
-    plain = value if isinstance(value, Mapping) else asdict(value)
-    return json.dumps(plain, separators=(",", ":")).encode()
-
-
-def decoded(folder: Folder, name: str, kind: type[T]) -> T:
-    """A file's value. Raises HubError where it is none of its kind."""
-    try:
-        return msgspec.json.decode(folder.get(name), type=kind)
-    except msgspec.MsgspecError:
-        raise HubError(f"hub {folder.root}: {name} cannot be read; restore the file") from None
 
 
 def make_folder(folder: Path) -> None:
