@@ -176,6 +176,7 @@ def test_what_crashed_writers_left_is_swept_by_the_next_pull(tmp_path: Path) -> 
     leftovers = [tmp_path / "hub/model" / place / ".part-x1" for place in ("segments/things", "plans", "")]
     for leftover in leftovers:
         leftover.write_bytes(b"half")
+        os.utime(leftover, (0, 0))
     carry_out(api, tmp_path, "pull")
     assert [leftover.exists() for leftover in leftovers] == [False, False, False]
 

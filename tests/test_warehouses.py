@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Table
+from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Table, Warehouse
 from rest_syncer.engine.errors import WarehouseError
 from rest_syncer.engine.project import quoted
 from rest_syncer.engine.stage import RejectedValue
@@ -53,6 +55,25 @@ def test_a_number_that_is_not_the_next_is_refused(shop: Shop, number: int) -> No
     with pytest.raises(WarehouseError, match=rf"load {number} of orders is not the next; another loader was here"):
         shop.target.commit(shop.batch(v(3), load=number))
     assert shop.orders() == found
+
+
+def test_of_two_loaders_at_once_one_takes_the_number_and_none_takes_it_twice(shop: Shop, client: Client) -> None:
+    shop.load(v(1))
+    other, batch = client.open("shop"), shop.batch(v(2), v(1, "2.00", 20))
+    gate = threading.Barrier(2)
+
+    def commit(target: Warehouse) -> Receipt:
+        gate.wait()
+        return target.commit(batch)
+
+    with closing(other), ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(commit, target) for target in (shop.target, other)]
+        done = [one.result() if one.exception() is None else one.exception() for one in both]
+    receipts = [one for one in done if isinstance(one, Receipt)]
+    assert receipts and {(one.inserted, one.updated) for one in receipts} == {(1, 1)}
+    assert all(isinstance(one, Receipt | WarehouseError) for one in done)
+    assert shop.orders() == [(1, "2.00", 20, 2, None), (2, "1.00", 10, 2, None)]
+    assert shop.ask("SELECT count(*) FROM shop._syncer_receipts WHERE load = 2") == [(1,)]
 
 
 def test_hubs_and_collections_are_numbered_apart(shop: Shop) -> None:

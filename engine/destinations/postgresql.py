@@ -116,6 +116,8 @@ class PostgreSQL(SqlWarehouse):
             return "a view depends on a column that has to change", "drop that, and run again"
         if isinstance(error, psycopg.errors.DiskFull):
             return "the disk is full", "free space, and run again"
+        if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+            return "a row has more than PostgreSQL's 8 KB of columns", "leave some properties out, or put several into one of type json"
         if isinstance(error, psycopg.OperationalError):
             return f"the connection was lost or refused, {type(error).__name__}", "run again when the server is there"
         return type(error).__name__, "run again; if it stays, name another --schema, and report it"
@@ -240,9 +242,9 @@ class PostgreSQL(SqlWarehouse):
 
 def _mistakes(table: Table) -> Iterator[str]:
     """What of a table PostgreSQL cannot have."""
-    if len(table.columns) + len(ADDED) > MOST_COLUMNS:
-        most = f"{MOST_COLUMNS - len(ADDED):,} besides syncer's own"
-        yield f"{table.name}: has {len(table.columns):,} properties, and a table of PostgreSQL {most} at most; leave some out"
+    most = MOST_COLUMNS - max(len(ADDED), len(_ORDER))
+    if len(table.columns) > most:
+        yield f"{table.name}: has {len(table.columns):,} properties, and a table of PostgreSQL {most:,} at most; leave some out"
     for name in (table.schema, table.name, *(column.name for column in table.columns)):
         if len(name.encode()) > LONGEST_NAME:
             yield f"{table.name}: the name {name} is longer than {LONGEST_NAME} bytes, which PostgreSQL would cut off; shorten it"
