@@ -623,6 +623,7 @@ def _locked_connection(folders: Sequence[Path]) -> DuckDBPyConnection:
     con.execute(f"SET memory_limit = '{MEMORY}'")
     con.execute(f"SET temp_directory = {text(str(folders[-1] / 'spill'))}")
     con.execute("SET preserve_insertion_order = true")
+    con.execute("SET disabled_optimizers = 'common_subexpressions'")  # it takes a square of the columns, and there are none to share
     listed = ", ".join(text(str(folder.resolve()) + "/") for folder in folders)
     con.execute(f"SET allowed_directories = [{listed}]")
     con.execute("SET enable_external_access = false")
