@@ -65,15 +65,15 @@ def _load(folder: Path, number: int, size: int, to: str) -> None:
     hub.claim("https://api.example.com", {})
     command = [sys.executable, "-m", "rest_syncer.cli"]
     flags = ["big.yaml", "--hub", "hub", "--to", to, "--json"]
-    _fill(hub, 1, number, size)
+    fill(hub, 1, number, size)
     say(f"load of {number:,}", measured([*command, "load", *flags], folder), number)
-    _fill(hub, 2, number, size)
+    fill(hub, 2, number, size)
     say(f"load of {number:,} more, 1 % changed", measured([*command, "load", *flags], folder), number)
     say(f"compaction of {2 * number:,}", measured([*command, "hub", "compact", "big.yaml", "--hub", "hub", "--json"], folder), 2 * number)
     say(f"replay of {number:,}", measured([*command, "replay", *flags], folder), number)
 
 
-def _fill(hub: Hub, run: int, number: int, size: int) -> None:
+def fill(hub: Hub, run: int, number: int, size: int) -> None:
     """One complete pass; from the second on, every hundredth record is another."""
     filler = "x" * max(0, size - 300)
     for place, first in enumerate(range(0, number, SEGMENT)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_values_of_a_megabyte_come_whole(farm: Farm) -> None:
     assert (sum_ == long, json.loads(state)["of"] == long, first == long) == (True, True, True)
     assert farm.book([row(1) | values, row(2)], text) == {"unchanged": 2}
     assert farm.book([row(1) | values | {"sum": long + "!"}, row(2)], text) == {"updated": 1, "unchanged": 1}
+
+
+def test_a_value_of_50_megabytes_comes_whole(tmp_path: Path) -> None:
+    farm = Farm(tmp_path, File(tmp_path / "shop.duckdb"))
+    long = 'x\u00e9,"' * (10 * MEGABYTE)
+    assert len(long.encode()) == 50 * MEGABYTE
+    assert farm.book([row(1) | {"sum": long}, row(2)]) == {"inserted": 2}
+    assert farm.table("id, length(sum), md5(sum)") == [(1, len(long), md5(long.encode()).hexdigest()), (2, 4, md5(b"1.00").hexdigest())]  # noqa: S324  # no secret
 
 
 def test_a_key_of_a_megabyte_is_a_key_or_a_reject(farm: Farm) -> None:
