@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import HubError
 
 _TEMPORARY = ".part-"
+_MACHINE = re.sub(r"\W", "_", os.uname().nodename)
 _ABANDONED = 3600.0
-"""Seconds after which a temporary file is nobody's any more: where locks do not work, another may be writing one."""
+"""Seconds after which a temporary file is nobody's any more, wherever its writer was: where locks do not work, it may be at work."""
 
 
 class Folder:
@@ -37,7 +38,7 @@ class Folder:
         target = self.root / name
         try:
             make_folder(target.parent)
-            handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+            handle, temporary = tempfile.mkstemp(prefix=f"{_TEMPORARY}{os.getpid()}.{_MACHINE}.", dir=target.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
@@ -95,16 +96,27 @@ class Folder:
             raise HubError(f"hub {self.root}: cannot read {name} ({error.strerror})") from error
 
     def sweep(self) -> None:
-        for leftover in self._leftovers():
+        for leftover in self.root.rglob(f"{_TEMPORARY}*"):
             with contextlib.suppress(OSError):
-                if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                if _is_dead(leftover.name) or time.time() - leftover.stat().st_mtime > _ABANDONED:
                     leftover.unlink()
 
     def fetched(self, name: str, folder: Path) -> Path:
         return self.root / name
 
-    def _leftovers(self) -> Iterator[Path]:
-        return self.root.rglob(f"{_TEMPORARY}*")
+
+def _is_dead(temporary: str) -> bool:
+    """Whether a temporary file's writer was a process of this machine that is no more."""
+    found = re.match(rf"{re.escape(_TEMPORARY)}(\d+)\.{_MACHINE}\.", temporary)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def make_folder(folder: Path) -> None:
