@@ -142,6 +142,7 @@ def run(
             if known is None:
                 raise UsageError(f"{hub}: is empty; fill it first, with `syncer pull` or `syncer run`, or name another with --hub")
             loads = stack.enter_context(_Loads(job, known, target, beside_a_pull=False))
+            hub.store.sweep()
             for name in job.collections:
                 loads.submit(name)
             loads.finish()
