@@ -228,6 +228,9 @@ class PostgreSQL(SqlWarehouse):
             return f"CAST({value} AS text{type_.removeprefix('JSON')})"
         return f'{value} COLLATE "C"' if type_.startswith("VARCHAR") else value
 
+    def digest(self, values: Sequence[str]) -> str:
+        return f"md5(CAST(row({', '.join(values)}) AS text))"
+
     def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._con is None:
             try:

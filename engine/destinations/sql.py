@@ -144,6 +144,11 @@ class SqlWarehouse:
         """A value as one that can be compared, in the order in which DuckDB has them."""
         return value
 
+    def digest(self, values: Sequence[str]) -> str:
+        """What is the same for the same values, and for no others."""
+        listed = ", ".join(f"CAST({value} AS VARCHAR)" for value in values)
+        return f"md5(CAST(to_json(list_value({listed})) AS VARCHAR))"
+
     # What all do alike.
 
     def identity(self, hub: str) -> str:

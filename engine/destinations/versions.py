@@ -42,10 +42,9 @@ class Versions(Upsert):
         late = f"(t._valid_to IS NOT NULL AND b._syncer_run < {self.batch.gone_since or 0})"
         if self.sql.ask(f"SELECT 1 FROM {self.all} AS b JOIN {lasts} AS t ON {self.same_key} WHERE {older} OR {doubt} OR {late} LIMIT 1"):
             raise InDoubt
-        columns = ", ".join(map(quoted, self.columns))
         gone = "CASE WHEN _deleted_at IS NOT NULL THEN _valid_to END"
-        old = f"SELECT {columns}, _segment, -1, -1, -1, -1, -1, false, _valid_from, _version, {gone} FROM {lasts}"
-        new = f"SELECT {columns}, {', '.join(_BESIDES)}, {self._own_instant('b')}, {_NONE}, {_NEVER} FROM {self.all} AS b"
+        old = f"SELECT {self._narrow('t')}, _segment, -1, -1, -1, -1, -1, false, _valid_from, _version, {gone} FROM {lasts} AS t"
+        new = f"SELECT {self._narrow('b')}, {', '.join(_BESIDES)}, {self._own_instant('b')}, {_NONE}, {_NEVER} FROM {self.all} AS b"
         return self._put_in_order(f"{new} UNION ALL {old}")
 
     def _make_anew(self) -> Counter[str]:
@@ -72,8 +71,7 @@ class Versions(Upsert):
         """All versions of the batch, each ended by the first of these passes that came upon none after it."""
         if not self.all:
             return Counter()
-        columns = ", ".join(map(quoted, [*self.columns, *_BESIDES]))
-        ended = _NEVER
+        ended, digest = _NEVER, None
         source = f"{self.all} AS b"
         if passes and self.batch.table.deletes != "ignore":
             rows = ", ".join(f"({one.run}, {one.ended[0]}, {one.ended[1]}, {one.ended[2]}, {one.began})" for one in passes)
@@ -82,18 +80,34 @@ class Versions(Upsert):
             place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
             following = ", ".join(f"lead({word}) OVER {received} AS _next{word}" for word in place)
             first = f"SELECT min(p.run) FROM {listed} WHERE p.run > _syncer_run"
+            needed = ", ".join([*map(quoted, self._read), *_BESIDES, "_syncer_at"])
             source = (
-                f"(SELECT n.*, p.* FROM (SELECT *, ({first}) AS _syncer_pass FROM "
-                f"(SELECT *, {following} FROM {self.all} AS a) AS m) AS n LEFT JOIN {listed} ON p.run = n._syncer_pass) AS b"
+                f"(SELECT n.*, p.* FROM (SELECT *, ({first}) AS _syncer_pass FROM (SELECT {needed}, {self._digest('a')} AS _syncer_digest, "
+                f"{following} FROM {self.all} AS a) AS m) AS n LEFT JOIN {listed} ON p.run = n._syncer_pass) AS b"
             )
+            digest = "b._syncer_digest"
             later = f"row({', '.join('_next' + word for word in place)}) > row(ended_run, ended_ordinal, ended_number)"
             instant = self.sql.instant("began")
             ended = f"CASE WHEN run IS NOT NULL AND (_next_syncer_run IS NULL OR {later}) THEN {instant} END"
+        columns = ", ".join([self._narrow("b", digest), *_BESIDES])
         return self._put_in_order(f"SELECT {columns}, {self._own_instant('b')}, {_NONE}, {ended} FROM {source}")
+
+    @property
+    def _read(self) -> list[str]:
+        """The columns that tell versions apart and put them in order; of all others the digest is enough."""
+        others = [self.batch.table.cursor, self.batch.table.tombstone and self.batch.table.tombstone.property]
+        return list(dict.fromkeys([*self.batch.table.key, *(name for name in others if name)]))
+
+    def _narrow(self, owner: str, digest: str | None = None) -> str:
+        return ", ".join([*(f"{owner}.{quoted(name)}" for name in self._read), digest or self._digest(owner)])
+
+    def _digest(self, owner: str) -> str:
+        """What tells whether two versions have the same values. The values themselves would make the sequence as large as the table."""
+        return self.sql.digest([self._ordered(name, owner) for name in self.columns])
 
     def _put_in_order(self, rows: str) -> Counter[str]:
         """Versions, and the last ones that are there, as rows behind each other. Gives the book of the counted ones."""
-        names = ", ".join([*map(quoted, self.columns), *_BESIDES, "_syncer_at", "_syncer_old", "_syncer_ended"])
+        names = ", ".join([*map(quoted, self._read), "_syncer_digest", *_BESIDES, "_syncer_at", "_syncer_old", "_syncer_ended"])
         keys = ", ".join(f"s.{quoted(name)}" for name in self.batch.table.key)
         cursor = self.batch.table.cursor
         by_cursor = f"{self._ordered(cursor, 's')} NULLS FIRST, " if cursor else ""
@@ -101,12 +115,9 @@ class Versions(Upsert):
             f"(PARTITION BY {keys} ORDER BY CASE WHEN s._syncer_old IS NULL THEN 1 ELSE 0 END, s._syncer_epoch, {by_cursor}"
             "s._syncer_run, s._syncer_ordinal, s._syncer_number, s._syncer_line)"
         )
-        others = [name for name in self.columns if name not in self.batch.table.key]
-        differs = [f"lag({self._ordered(name, 's')}) OVER w IS DISTINCT FROM {self._ordered(name, 's')}" for name in others]
         starts = (
-            "s._syncer_old IS NULL AND (row_number() OVER w = 1 OR lag(s._syncer_ended) OVER w IS NOT NULL"
-            + "".join(f" OR {one}" for one in differs)
-            + ")"
+            "s._syncer_old IS NULL AND (row_number() OVER w = 1 OR lag(s._syncer_ended) OVER w IS NOT NULL "
+            "OR lag(s._syncer_digest) OVER w IS DISTINCT FROM s._syncer_digest)"
         )
         first = (
             f"SELECT s.*, row_number() OVER w AS _syncer_place, {starts} AS _syncer_starts, {self._is_gone('s')} AS _syncer_dead, "
@@ -134,7 +145,12 @@ class Versions(Upsert):
 
     def _insert_versions(self, versions: str) -> None:
         """New rows. Where all are made anew, those that are as they were keep their stamps, and what the spec does not name."""
-        source = f"(SELECT * FROM {versions} AS s WHERE s._syncer_starts AND NOT s._syncer_dead) AS b"
+        words = ("from", "version", "gone", "next", "dies")
+        placed = ", ".join(f"s._syncer_{word}" for word in words)
+        source = (
+            f"(SELECT r.*, {placed} FROM {versions} AS s JOIN {self.all} AS r ON r._segment = s._segment "
+            "WHERE s._syncer_starts AND NOT s._syncer_dead) AS b"
+        )
         gone = "greatest(b._syncer_gone, b._syncer_from)"
         ended = f"CASE WHEN b._syncer_gone IS NOT NULL THEN {gone} ELSE b._syncer_next END"
         dies = "(b._syncer_gone IS NOT NULL OR (b._syncer_next IS NOT NULL AND b._syncer_dies))"
