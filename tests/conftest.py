@@ -11,7 +11,7 @@ from tests.buckets import ENVIRONMENT, Buckets
 from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
-from tests.shop import Client, Database, File
+from tests.shop import Client, Database, File, Lake
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -66,11 +66,13 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{server.bucket()}/hubs"
 
 
-@pytest.fixture(params=["duckdb", "postgresql"])
+@pytest.fixture(params=["duckdb", "postgresql", "delta"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
     """A warehouse of each kind, empty."""
     if request.param == "duckdb":
         return File(tmp_path / "shop.duckdb")
+    if request.param == "delta":
+        return Lake(tmp_path / "lake")
     server: Server = request.getfixturevalue("postgres")
     return Database(server.database())
 

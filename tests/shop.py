@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any, Protocol
 
 import duckdb
 import psycopg
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from rest_syncer.engine.destinations import Batch, Column, Receipt, Table, Warehouse
+from rest_syncer.engine.destinations.delta import DeltaLake
 from rest_syncer.engine.destinations.duckdb import DuckDB
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
 from rest_syncer.engine.project import quoted
@@ -165,7 +168,45 @@ class Database:
         )
 
     def open(self, schema: str) -> Warehouse:
-        return PostgreSQL(self.url, schema, pauses=())
+        return PostgreSQL(self.url.removeprefix("postgresql:"), schema, pauses=())
+
+
+@dataclass
+class Lake:
+    """A folder of Delta tables, as another reader and writer has it: all of a schema's tables at once."""
+
+    root: Path
+
+    @property
+    def url(self) -> str:
+        return f"delta:{self.root}"
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(":memory:") as con:
+            con.execute("SET TimeZone = 'UTC'")
+            for schema in (path.name for path in self.root.glob("*")):
+                con.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                for path in sorted((self.root / schema).glob("*/_delta_log")):
+                    rows = QueryBuilder().register("t", DeltaTable(path.parent)).execute("SELECT * FROM t")
+                    con.register("rows", rows)
+                    con.execute(f"CREATE TABLE {schema}.{quoted(path.parent.name)} AS SELECT * FROM rows")
+            found = con.execute(sql).fetchall()
+            if not sql.startswith("SELECT"):
+                tables = set(con.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall())
+                for path in self.root.glob("*/*/_delta_log"):
+                    if (path.parts[-3], path.parts[-2]) not in tables:
+                        shutil.rmtree(path.parent)
+                for schema, table in tables:
+                    rows = con.sql(f"SELECT * FROM {schema}.{quoted(table)}")
+                    write_deltalake(self.root / schema / table, rows, mode="overwrite", schema_mode="overwrite")
+        return found
+
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
+        there = DeltaTable(self.root / "shop" / table)
+        return there.metadata().description or None, [(one.name, one.metadata.get("comment") or None) for one in there.schema().fields]
+
+    def open(self, schema: str) -> Warehouse:
+        return DeltaLake(str(self.root), schema)
 
 
 def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:

@@ -17,18 +17,22 @@ LAYERS = [
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
     "fetch", "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "retention", "earlier", "read", "stage", "destinations",
-    "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.duckdb", "destinations.postgresql", "outcome",
-    "chain", "pull", "load", "run", "compact", "look", "serve", "show",
+    "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.duckdb", "destinations.postgresql",
+    "destinations.delta", "outcome", "chain", "pull", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "fetch", "hub", "hub.store", "hub.folder",
     "hub.bucket", "hub.loads", "earlier", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
-    "destinations.duckdb", "destinations.postgresql", "chain", "pull", "load", "run", "compact", "look", "serve", "show",
+    "destinations.duckdb", "destinations.postgresql", "destinations.delta", "chain", "pull", "load", "run", "compact", "look",
+    "serve", "show",
 }  # fmt: skip
 
-SEAMS = {"destinations": {"destinations.duckdb", "destinations.postgresql"}, "hub.store": {"hub.folder", "hub.bucket"}}
+SEAMS = {
+    "destinations": {"destinations.duckdb", "destinations.postgresql", "destinations.delta"},
+    "hub.store": {"hub.folder", "hub.bucket"},
+}
 """A family's front door opens its own rooms, on use."""
 
 OUTSIDE = {
@@ -43,6 +47,7 @@ ONLY_IMPORTERS = {
     "jsonschema": {"parse"},
     "duckdb": {"stage", "destinations.duckdb", "destinations.postgresql"},
     "psycopg": {"destinations.postgresql"},
+    "deltalake": {"destinations.delta"},
     "oauthlib": {"auth"},
     "zstandard": {"hub.segment"},
     "rich": {"show"},

@@ -23,7 +23,7 @@ SECRET = "hush-hush"
 @pytest.fixture
 def shop(postgres: Server, tmp_path: Path) -> Iterator[Shop]:
     client = Database(postgres.database())
-    target = PostgreSQL(client.url, "shop", pauses=(0, 0))
+    target = PostgreSQL(client.url.removeprefix("postgresql:"), "shop", pauses=(0, 0))
     target.identity(HUB)
     yield Shop(tmp_path, target, client)
     target.close()

@@ -295,8 +295,7 @@ def test_a_table_that_is_not_ours_is_not_touched(shop: Shop) -> None:
 
 
 def test_a_ledger_that_is_not_ours_is_not_touched(shop: Shop) -> None:
-    shop.change("CREATE SCHEMA theirs")
-    shop.change("CREATE TABLE theirs._syncer_receipts AS SELECT 1 AS id")
+    shop.change("CREATE SCHEMA theirs; CREATE TABLE theirs._syncer_receipts AS SELECT 1 AS id")
     theirs = shop.client.open("theirs")
     with closing(theirs):
         for ask in (theirs.hubs, lambda: theirs.identity(HUB)):

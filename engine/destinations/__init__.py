@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from typing import Any, Protocol
 
 from ..deletes import Deletes, Share, Tombstone
@@ -210,27 +211,43 @@ class Warehouse(Protocol):
         """Let go of it, so that others may open it."""
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of warehouse: its class, in the module of that name beside this, and how its URLs look."""
+
+    module: str
+    cls: str
+    form: str
+    extra: str | None = None
+    """What to install for it."""
+
+
+_KINDS = {
+    "duckdb": _Kind("duckdb", "DuckDB", "duckdb:PATH"),
+    "postgresql": _Kind("postgresql", "PostgreSQL", "postgresql://USER@HOST:PORT/DATABASE", "postgresql"),
+    "delta": _Kind("delta", "DeltaLake", "delta:FOLDER", "delta"),
+}
+_ALIASES = {"postgres": "postgresql"}
+
+
 def warehouse(url: str, schema: str) -> Warehouse:
-    """The warehouse that a URL names. Raises UsageError for one of no known kind."""
-    kind, colon, rest = url.partition(":")
+    """The warehouse that a URL names. Raises UsageError for one of no known kind, and where a package is missing for it."""
+    word, colon, rest = url.partition(":")
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", schema) or schema.lower() in ("information_schema", "pg_catalog"):
         raise UsageError(f"--schema {schema}: cannot name a schema; use letters, digits and underscores, a letter first")
     if rest.startswith(":memory:"):
         raise UsageError(f"--to {url}: would be gone with this process; name a file")
     if not colon or not rest:
-        raise UsageError(f"--to {url}: names no warehouse; write duckdb:PATH or postgresql://HOST/DATABASE")
-    if re.match("//[^/@]*:[^/@]+@", rest) or re.search("[?&]password=", rest):
-        raise UsageError(f"--to {kind}: the URL holds a password, which others can read there; give it as PGPASSWORD, or in ~/.pgpass")
-    match kind:
-        case "duckdb":
-            from .duckdb import DuckDB
-
-            return DuckDB(rest, schema)
-        case "postgresql" | "postgres":
-            try:
-                from .postgresql import PostgreSQL
-            except ImportError:
-                what = "the package psycopg is not installed; get it with `pip install 'rest-syncer[postgresql]'`"
-                raise UsageError(f"--to postgresql: {what}") from None
-            return PostgreSQL(url, schema)
-    raise UsageError(f"--to {kind}: there is no such kind of warehouse; {did_you_mean(kind, ['duckdb', 'postgresql'])}")
+        raise UsageError(f"--to {url}: names no warehouse; write {' or '.join(kind.form for kind in _KINDS.values())}")
+    if re.search("//[^/@]*:[^/@]+@", rest) or re.search("[?&](password|token)=", rest):
+        raise UsageError(f"--to {word}: the URL holds a password, which others can read there; give it in the environment (see the README)")
+    kind = _KINDS.get(_ALIASES.get(word, word))
+    if kind is None:
+        raise UsageError(f"--to {word}: there is no such kind of warehouse; {did_you_mean(word, _KINDS)}")
+    try:
+        module = import_module(f".{kind.module}", __package__)
+    except ModuleNotFoundError as error:
+        what = f"the package {error.name} is not installed; get it with `pip install 'rest-syncer[{kind.extra}]'`"
+        raise UsageError(f"--to {word}: {what}") from None
+    made: Warehouse = getattr(module, kind.cls)(rest, schema)
+    return made

@@ -63,20 +63,23 @@ class _Update(Upsert):
 
 
 class PostgreSQL(SqlWarehouse):
-    """One schema of a PostgreSQL database, by the URL that libpq takes. A password may stand in the environment (PGPASSWORD)."""
+    """One schema of a PostgreSQL database, by what stands behind `postgresql:` in the URL that libpq takes.
+
+    A password may stand in the environment (PGPASSWORD).
+    """
 
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
     temporary = "pg_temp"
     upsert = _Update
     temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys")
 
-    def __init__(self, url: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
+    def __init__(self, place: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
+        url = f"postgresql:{place}"
         try:
             known = conninfo_to_dict(url)
         except psycopg.Error:
             raise UsageError("--to: is no URL of PostgreSQL; write postgresql://USER@HOST:PORT/DATABASE") from None
-        place = f"{known.get('host', 'localhost')}/{known.get('dbname', '')}"
-        super().__init__(f"warehouse postgresql://{place}", schema)
+        super().__init__(f"warehouse postgresql://{known.get('host', 'localhost')}/{known.get('dbname', '')}", schema)
         self.url, self.pauses = url, pauses
         self._con: psycopg.Connection[tuple[Any, ...]] | None = None
 
