@@ -30,7 +30,7 @@ from ..errors import WarehouseError
 from ..project import quoted, text
 from . import Batch, Receipt, Rejected, Seen, Table
 from .duckdb import DuckDB
-from .sql import OURS
+from .sql import ADDED, OF_VERSIONS, OURS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -191,9 +191,9 @@ class DeltaLake:
 
 
 class Mirror(DuckDB):
-    """A DuckDB database with the part of a lake that matters now."""
+    """A DuckDB database with the part of a lake that matters now. Its memory is small while it takes or gives: then the lake's is not."""
 
-    memory: ClassVar[str] = "120MB"
+    streaming: ClassVar[str] = "120MB"
 
     def __init__(self, path: str, schema: str, where: str) -> None:
         super().__init__(path, schema)
@@ -225,10 +225,12 @@ class Mirror(DuckDB):
             f"CAST({quoted(name)} AS {type_}) AS {quoted(name)}" for name, type_ in types.items() if "JSON" in type_ and name in texts
         )
         con, name = self._connection(), self.name(table)
+        con.execute(f"SET memory_limit = '{self.streaming}'")
         con.register("incoming", QueryBuilder().register("t", there).execute(f"SELECT * FROM t WHERE {within}"))
         select = f"SELECT * {f'REPLACE ({cast}) ' if cast else ''}FROM incoming AS t WHERE {where}"
         con.execute(f"INSERT INTO {name} BY NAME {select}" if self._known(table).columns else f"CREATE TABLE {name} AS {select}")
         con.unregister("incoming")
+        con.execute(f"SET memory_limit = '{self.memory}'")
         self._tables = None
 
     def columns(self, table: str) -> Mapping[str, str]:
@@ -252,6 +254,7 @@ class Mirror(DuckDB):
         ((last,),) = self.ask(f"SELECT {'coalesce(max(rowid), -1)' if has_places else 0} FROM {self.name(table)} LIMIT 1") or [(-1,)]
 
         def batches() -> Iterator[RecordBatch]:
+            con.execute(f"SET memory_limit = '{self.streaming}'")
             first, many = 0, 1_024
             while first <= last:
                 size, piece = 0, f"rowid BETWEEN {first} AND {first + many - 1}" if has_places else "true"
@@ -260,6 +263,7 @@ class Mirror(DuckDB):
                     yield RecordBatch.from_arrays(list[Array](batch.columns), schema=schema)
                 first += many
                 many = min(max(many * PIECE_BYTES // max(size, PIECE_BYTES // 4), 16), _ROW_GROUP)
+            con.execute(f"SET memory_limit = '{self.memory}'")
 
         return RecordBatchReader.from_batches(schema, batches())
 
@@ -271,6 +275,8 @@ class _Load:
         self.lake, self.mirror, self.batch, self.table = lake, mirror, batch, batch.table
         self.rejects, self.receipts = lake.table(_REJECTS), lake.table(_RECEIPTS)
         self.key = [*self.table.key, "_version"] if self.table.keeps_versions else list(self.table.key)
+        self.stamps = [*ADDED, *(OF_VERSIONS if self.table.keeps_versions else ())]
+        """What tells that a row was written: one of these changes with it, though not each time the same one."""
         self.name, self.before, self.touched, self.told = map(
             mirror.name, (batch.table.name, "_syncer_before", "_syncer_touched", "_syncer_told")
         )
@@ -288,8 +294,8 @@ class _Load:
         if mirror.there:
             self._take_rows(mirror.there, is_whole)
         if not replaces:
-            kept = ", ".join(map(quoted, [*self.key, "_segment", "_synced_at", "_deleted_at"]))
-            mirror.ask(f"CREATE TABLE {self.before} AS SELECT {kept} FROM {self.name}")
+            words = dict.fromkeys([*self.key, *self.stamps])
+            mirror.ask(f"CREATE TABLE {self.before} AS SELECT {', '.join(map(quoted, words))} FROM {self.name}")
         self._take_rejects()
         receipt = mirror.commit(batch)
         # before its receipt: one without a table is of a table that was dropped
@@ -371,10 +377,10 @@ class _Load:
     def _write_changes(self, there: DeltaTable, is_whole: bool, properties: CommitProperties) -> None:
         """One commit of the rows that were written and of those that are no more."""
         mirror, same = self.mirror, " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in self.key)
-        stamps = " OR ".join(f"t.{word} IS DISTINCT FROM b.{word}" for word in ("_segment", "_synced_at", "_deleted_at"))
+        differs = " OR ".join(f"t.{word} IS DISTINCT FROM b.{word}" for word in self.stamps)
         mirror.ask(
             f"CREATE TABLE {self.touched} AS SELECT b._segment AS old, t._segment AS new "
-            f"FROM {self.before} AS b FULL JOIN {self.name} AS t ON {same} WHERE {stamps}"
+            f"FROM {self.before} AS b FULL JOIN {self.name} AS t ON {same} WHERE {differs}"
         )
         ((olds, news),) = mirror.ask(f"SELECT count(old), count(new) FROM {self.touched}")
         if olds + news > MOST_NAMED and olds:
