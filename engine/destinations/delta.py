@@ -44,7 +44,7 @@ MOST_NAMED = 4_000
 MOST_FILES = 100
 """Tables of more files are compacted: each load adds some, and each read opens all."""
 
-PIECE_BYTES = 8 * 2**20
+PIECE_BYTES = 4 * 2**20
 """About how much of a table is in memory at once on its way into the lake."""
 
 FILE_BYTES = 64 * 2**20
@@ -191,9 +191,10 @@ class DeltaLake:
 
 
 class Mirror(DuckDB):
-    """A DuckDB database with the part of a lake that matters now. Its memory is small while it takes or gives: then the lake's is not."""
+    """A DuckDB database with the part of a lake that matters now. It has less memory while deltalake works, too."""
 
-    streaming: ClassVar[str] = "120MB"
+    taking: ClassVar[str] = "120MB"
+    giving: ClassVar[str] = "60MB"
 
     def __init__(self, path: str, schema: str, where: str) -> None:
         super().__init__(path, schema)
@@ -225,7 +226,7 @@ class Mirror(DuckDB):
             f"CAST({quoted(name)} AS {type_}) AS {quoted(name)}" for name, type_ in types.items() if "JSON" in type_ and name in texts
         )
         con, name = self._connection(), self.name(table)
-        con.execute(f"SET memory_limit = '{self.streaming}'")
+        con.execute(f"SET memory_limit = '{self.taking}'")
         con.register("incoming", QueryBuilder().register("t", there).execute(f"SELECT * FROM t WHERE {within}"))
         select = f"SELECT * {f'REPLACE ({cast}) ' if cast else ''}FROM incoming AS t WHERE {where}"
         con.execute(f"INSERT INTO {name} BY NAME {select}" if self._known(table).columns else f"CREATE TABLE {name} AS {select}")
@@ -254,7 +255,7 @@ class Mirror(DuckDB):
         ((last,),) = self.ask(f"SELECT {'coalesce(max(rowid), -1)' if has_places else 0} FROM {self.name(table)} LIMIT 1") or [(-1,)]
 
         def batches() -> Iterator[RecordBatch]:
-            con.execute(f"SET memory_limit = '{self.streaming}'")
+            con.execute(f"SET memory_limit = '{self.giving}'")
             first, many = 0, 1_024
             while first <= last:
                 size, piece = 0, f"rowid BETWEEN {first} AND {first + many - 1}" if has_places else "true"
