@@ -33,6 +33,7 @@ from rest_syncer.engine.settings import Settings
 
 LISTS = ("things", "pages")
 PER_PAGE = 3
+NO_SETTINGS = Settings({}, frozenset())
 
 SPEC = """
 syncer: 1
@@ -294,6 +295,7 @@ def carry_out(
     death: Death | None = None,
     select: Sequence[str] = (),
     where: str | None = None,
+    settings: Settings = NO_SETTINGS,
 ) -> Summary | None:
     """One run, with nothing left over from runs before it but what they stored; None where it was killed."""
 
@@ -305,6 +307,6 @@ def carry_out(
     options = Options(hub=where or str(folder / "hub"), to=f"duckdb:{folder / to}.duckdb", full=full, select=tuple(select))
     with deadly(death):
         try:
-            return run(source, Settings({}, frozenset()), options, verb, None, ModelClock(api), httpx.MockTransport(answer))
+            return run(source, settings, options, verb, None, ModelClock(api), httpx.MockTransport(answer))
         except Killed:
             return None
