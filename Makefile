@@ -28,7 +28,8 @@ tests: $(READY)
 
 # The oldest DuckDB that is supported: what speaks to it, in an environment of its own; and that it reads what the newest wrote.
 tests-duckdb15: $(READY) $(DUCKDB_15)/.ready
-	$(DUCKDB_15)/bin/python -m pytest -q -n 2 --dist worksteal tests/test_columns.py tests/test_stage.py tests/test_duckdb.py \
+	$(DUCKDB_15)/bin/python -m pytest -q -n 2 --dist worksteal tests/test_columns.py tests/test_stage.py tests/test_duckdb.py
+	$(DUCKDB_15)/bin/python -m pytest -q -n 2 --dist worksteal -k duckdb \
 		tests/test_warehouses.py tests/test_rows.py tests/test_versions.py tests/test_rejects.py tests/test_damage.py
 	SYNCER_DUCKDB_15=$(abspath $(DUCKDB_15))/bin/python $(BIN)/python -m pytest -q tests/test_duckdb.py -k reads_what_is_written
 
