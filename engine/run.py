@@ -127,7 +127,9 @@ def run(
             target.check([table_of(job.schema, name, source.spec.collections[name]) for name in job.collections])
         if verb in ("pull", "run"):
             base = needed(source.spec, settings, job.collections)
-            fetcher = stack.enter_context(Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting))
+            fetcher = stack.enter_context(
+                Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting, beside=hub.local)
+            )
             identity = _claim(job, settings, base)
             lock = stack.enter_context(locked(hub.local, *options.lock_of("pull", job.name)))
             hub.store.sweep()
@@ -166,7 +168,7 @@ def _claim(job: _Job, settings: Settings, base: str) -> Identity:
 
 def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
     """The source run: a plan, then its collections one after the other; each is handed to the loads as soon as it is in."""
-    state, observer, settings = job.hub.state(), job.observer, fetcher.settings
+    state, observer = job.hub.state(), job.observer
     for collection, damage in state.damage.items():
         for segment, one in damage.items():
             job.hub.note(collection, segment, one)
@@ -197,13 +199,13 @@ def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
             try:
                 puller.pull(name, outcome.pull)
             except Refused as error:
-                stopped.append(settings.hide(str(error)))
+                stopped.append(fetcher.settings.hide(str(error)))
                 outcome.fail("pull", "failed", stopped[-1])
             except SyncerError as error:
                 if isinstance(error, Damaged):
                     collection, _, segment = error.segment.partition("/")
                     job.hub.note(collection, segment, Damage(error.why))
-                outcome.fail("pull", "incomplete" if isinstance(error, Incomplete) else "failed", settings.hide(str(error)))
+                outcome.fail("pull", "incomplete" if isinstance(error, Incomplete) else "failed", fetcher.settings.hide(str(error)))
             except KeyboardInterrupt:
                 stopped.append(INTERRUPTED)
                 outcome.fail("pull", "incomplete", INTERRUPTED)

@@ -6,6 +6,7 @@ temporary folder. Work is cut into pieces of some megabytes, so that memory does
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from bisect import bisect_right
@@ -41,6 +42,8 @@ PIECE_BYTES = 12 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20
+_CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+"""What may keep a file from being written: DuckDB says it in the system's words, with more around them."""
 _NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
 
@@ -136,12 +139,22 @@ class Stage:
 
     def _connection(self) -> DuckDBPyConnection:
         if self._con is None:
-            try:
+            with self._writing():
                 make_folder(self.folder)
-            except OSError as error:
-                raise HubError(f"{self.hub}: cannot be written ({error.strerror}); correct its permissions") from error
             self._con = _locked_connection([self.hub.local.resolve() / "segments", self.folder.resolve()])
         return self._con
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whatever keeps the stage's files from being written is a HubError that says so."""
+        import duckdb
+
+        try:
+            yield
+        except (OSError, duckdb.IOException) as error:
+            causes = (os.strerror(number) for number in _CAUSES if os.strerror(number) in str(error))
+            why = next(causes, type(error).__name__)
+            raise HubError(f"{self.hub}: records cannot be staged in it ({why}); free space, or correct its permissions") from error
 
     def rows(
         self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int], counted: bool, into: Staged
@@ -188,15 +201,13 @@ class Stage:
             newest, older = self._versions(name, collection, words, now), self._versions(name, collection, (), before)
             kept = ", ".join(f"{quoted(word)} := {_plain(collection, word)}" for word in words)
             keys, file = ", ".join(map(quoted, collection.key)), self.folder / "parents" / f"{self._next():06}.ndjson"
-            try:
+            with self._writing():
                 make_folder(file.parent)
-            except OSError as error:
-                raise HubError(f"{self.hub}: cannot be written ({error.strerror}); correct its permissions") from error
-            self._connection().execute(
-                f"COPY (SELECT struct_pack({kept}) AS parent, o._segment IS NOT NULL AS known, "
-                f"coalesce(n.{DIGEST} = o.{DIGEST}, false) AS same FROM {newest} AS n LEFT JOIN {older} AS o USING ({keys}) "
-                f"ORDER BY {keys}) TO {text(str(file.resolve()))} (FORMAT json)"
-            )
+                self._connection().execute(
+                    f"COPY (SELECT struct_pack({kept}) AS parent, o._segment IS NOT NULL AS known, "
+                    f"coalesce(n.{DIGEST} = o.{DIGEST}, false) AS same FROM {newest} AS n LEFT JOIN {older} AS o USING ({keys}) "
+                    f"ORDER BY {keys}) TO {text(str(file.resolve()))} (FORMAT json)"
+                )
         return file
 
     def replaced(
@@ -219,11 +230,12 @@ class Stage:
                 f"SELECT _segment, _syncer_line, first_value(_segment) OVER (PARTITION BY {keys} ORDER BY {_newest(collection)}) AS newest "
                 f"FROM read_parquet([{files}])"
             )
-            self._connection().execute(
-                f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
-                f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment <> newest ORDER BY segment, line) "
-                f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
-            )
+            with self._writing():
+                self._connection().execute(
+                    f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
+                    f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment <> newest ORDER BY segment, line) "
+                    f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
+                )
             con = self._connection()
             for (segment,) in con.execute(f"SELECT DISTINCT segment FROM read_parquet({file}) ORDER BY segment").fetchall():
                 gone = con.execute(
@@ -269,7 +281,7 @@ class Stage:
         """What a piece of work gives for each piece of the segments, in order. Several are at work at once."""
 
         def alone(heads: Sequence[Head], stem: Path) -> T:
-            with self._connection().cursor() as con:
+            with self._writing(), self._connection().cursor() as con:
                 return work(_Piece(con, self.hub, stem, projection, name, heads))
 
         pieces = list(self._pieces(name, segments))

@@ -33,6 +33,9 @@ from rest_syncer.engine.settings import Settings
 
 LISTS = ("things", "pages")
 PER_PAGE = 3
+SKEW = -12_345.0
+"""By how many seconds this machine's clock is wrong, unless a test says otherwise."""
+NO_SETTINGS = Settings({}, frozenset())
 
 SPEC = """
 syncer: 1
@@ -174,7 +177,7 @@ class Api:
 class ModelClock(Clock):
     """A machine's clocks: time passes here as it does at the API, but its wall clock is wrong by `skew` seconds."""
 
-    def __init__(self, api: Api, skew: float = -12_345.0) -> None:
+    def __init__(self, api: Api, skew: float = SKEW) -> None:
         self.api, self.skew = api, skew
 
     def monotonic(self) -> float:
@@ -294,6 +297,8 @@ def carry_out(
     death: Death | None = None,
     select: Sequence[str] = (),
     where: str | None = None,
+    settings: Settings = NO_SETTINGS,
+    skew: float = SKEW,
 ) -> Summary | None:
     """One run, with nothing left over from runs before it but what they stored; None where it was killed."""
 
@@ -305,6 +310,6 @@ def carry_out(
     options = Options(hub=where or str(folder / "hub"), to=f"duckdb:{folder / to}.duckdb", full=full, select=tuple(select))
     with deadly(death):
         try:
-            return run(source, Settings({}, frozenset()), options, verb, None, ModelClock(api), httpx.MockTransport(answer))
+            return run(source, settings, options, verb, None, ModelClock(api, skew), httpx.MockTransport(answer))
         except Killed:
             return None
