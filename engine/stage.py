@@ -152,6 +152,30 @@ class Stage:
         for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, counted, strict)):
             into.add(part)
 
+    def told(
+        self, name: str, feed: spec.Collection, key: Sequence[str], new: Sequence[str], before: Sequence[str], into: Staged
+    ) -> list[str]:
+        """Files of the deletions that a feed tells in the segments `new` and has not told `before`; rejects are added to what is staged.
+
+        Their columns are those of the records' `key`, `_syncer_told_in` and `_syncer_told_at`, the run and the time in which each was
+        told first, and `_syncer_gone_at`, the time of deletion. Where the feed has no times, its last list counts.
+        """
+        staged, earlier = Staged(), Staged()
+        self.rows(name, feed, new, lambda _: 0, True, staged)
+        self.rows(name, feed, before if feed.cursor else (), lambda _: 0, False, earlier)
+        into.rejects += staged.rejects
+        if not staged.files:
+            return []
+        files, file = ", ".join(map(text, staged.files + earlier.files)), str(self.folder.resolve() / f"{self._next():06}.parquet")
+        time, pick = (f", {quoted(feed.cursor.property)} AS _syncer_gone_at", "min") if feed.cursor else ("", "max")
+        self._connection().execute(
+            f"COPY (SELECT {', '.join(map(quoted, key))}{time}, {pick}(_syncer_run) AS _syncer_told_in, "
+            f"arg_{pick}(_syncer_at, _syncer_run) AS _syncer_told_at FROM read_parquet([{files}]) "
+            f"GROUP BY {', '.join(map(quoted, feed.key))} HAVING bool_and(_syncer_counted)) "
+            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+        )
+        return [file]
+
     def keys(self, name: str, collection: spec.Collection, segments: Sequence[str], into: Staged) -> list[str]:
         """Files of the keys in some segments; what is staged learns the last run of which some key could not be read."""
         parts, files = {segment: Part(segment) for segment in segments}, list[str]()
@@ -588,6 +612,8 @@ def _plain(collection: spec.Collection, word: str) -> str:
 
 def _newest(collection: spec.Collection) -> str:
     """The order of versions, the one that counts first."""
+    if collection.mode == "append":
+        return ", ".join(ORDER_COLUMNS[1:])
     cursor = f"{quoted(collection.cursor.property)} DESC NULLS LAST, " if collection.cursor else ""
     first, *others = ORDER_COLUMNS
     return f"{first} DESC, {cursor}" + ", ".join(f"{column} DESC" for column in others)

@@ -249,9 +249,10 @@ class _Load:
         mirror, batch, table = self.mirror, self.batch, self.table
         mirror.ask(f"DELETE FROM {mirror.name(table.name)}")
         wanted = []
-        if batch.files:
+        told = [mirror.put_told(batch, batch.told)] if batch.told and batch.told.files else []
+        for keys in [*([mirror.put(batch)] if batch.files else []), *told]:
             same = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
-            wanted.append(f"EXISTS (SELECT 1 FROM {mirror.put(batch)} AS b WHERE {same})")
+            wanted.append(f"EXISTS (SELECT 1 FROM {keys} AS b WHERE {same})")
         if self.rejects:
             mine = f"SELECT segment FROM {mirror.name(_REJECTS)} WHERE collection = {text(table.name)}"
             wanted.append(f"t._segment IN ({mine})")
