@@ -146,7 +146,7 @@ class Loader:
         is_settled = since is None or settled(state, {*before, *manifest.segments}, self._loads_since(name, seen.load, since))
         step = partial(load_step, state, manifest.load, manifest.segments, before, strangers=seen.strangers)
         step = partial(step, owed_since=owed_since, is_settled=is_settled, had=self._had(name, {*before, *manifest.segments}))
-        keeps_versions = table.keeps_versions
+        keeps_versions, words = table.keeps_versions, [*collection.properties, *(collection.feed.properties if collection.feed else ())]
         if keeps_versions and seen.strangers:
             raise WarehouseError(f"{name}: some rows came from another hub, and a history is of one; name another --schema")
         feed = self._telling(name, seen, manifest.segments, before) if collection.feed else None
@@ -178,7 +178,7 @@ class Loader:
                 self.stage.rows(name, collection, step.again, step.epoch, False, staged)
                 keys = self.stage.keys(name, collection, step.keys, staged)
                 told = self._told(name, collection, feed, step.complete, staged) if feed else None
-                self._may_reject(name, collection, staged.rejects)
+                self._may_reject(name, staged.rejects)
                 marks_gone, note = step.marks_gone and not (refill and seen.held_back and not self.allow_deletes and not feed), None
                 if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
                     marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"
@@ -198,7 +198,7 @@ class Loader:
                     rejected=staged.rejected,
                     rejected_values=staged.rejected_values,
                     rejects=staged.rejects,
-                    reject_lines=self._lines(name, collection),
+                    reject_lines={word: self.source.line_of(*self.source.property_at(name, word)) for word in words},
                     spec_file=self.source.file,
                     clear_rejects=refill or whole,
                     synced_at=self.now,
@@ -238,18 +238,13 @@ class Loader:
         time = listed.properties[listed.cursor.property].column_type.duckdb if listed.cursor else None
         return Told(files, time, feed.until, feed.known, any(run_of(segment) <= feed.until for segment in damage))
 
-    def _lines(self, name: str, collection: Collection) -> dict[str, int]:
-        """The line of each property in the spec."""
-        at, feed = ("collections", name), collection.deleted.properties if collection.deleted else {}
-        lines = {word: self.source.line_of(*at, "deleted", "properties", word) for word in feed}
-        return lines | {word: self.source.line_of(*at, "properties", word) for word in collection.properties}
-
-    def _may_reject(self, name: str, collection: Collection, rejects: Sequence[RejectedValue]) -> None:
+    def _may_reject(self, name: str, rejects: Sequence[RejectedValue]) -> None:
         """Raises WarehouseError where the spec wants no load with such values."""
-        fatal = [one for one in rejects if one.property and collection.on_reject_of(one.property) == "fail"]
+        lists = self.source.spec.lists
+        fatal = [one for one in rejects if one.property and lists[one.segment.partition("/")[0]].on_reject_of(one.property) == "fail"]
         if fatal:
             first, many = fatal[0], "1 value does" if len(fatal) == 1 else f"{len(fatal):,} values do"
-            place = self.source.place_of("collections", name, "properties", first.property)
+            place = self.source.place_of(*self.source.property_at(name, first.property))
             raise WarehouseError(
                 f"{name}: {many} not fit, and `on_reject: fail` lets nothing of its load through; the first is "
                 f"{form(first.raw)} for `{first.property}` ({first.type}: {first.reason}), of segment {first.segment}#{first.line}; "

@@ -136,7 +136,7 @@ def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
     return [
         {
             **asdict(one),
-            "place": source.place_of("collections", one.collection, "properties", one.property or ""),
+            "place": source.place_of(*source.property_at(one.collection, one.property or "")),
             "perhaps": suggestion(one.type, one.samples) if one.type else None,
         }
         for one in found

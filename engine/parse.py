@@ -46,6 +46,12 @@ class Source:
     def line_of(self, *at: str | int) -> int:
         return self.places.get(at, (1, 1))[0]
 
+    def property_at(self, collection: str, word: str) -> At:
+        """Where a property stands: of the collection's records, or else of the list of what was deleted."""
+        at, deleted = ("collections", collection), self.spec.collections[collection].deleted
+        is_there = deleted is None or word in self.spec.collections[collection].properties
+        return (*at, "properties", word) if is_there else (*at, "deleted", "properties", word)
+
     def place_of(self, *at: str | int) -> str:
         """Where a part stands, for people: file:line."""
         return f"{self.file}:{self.line_of(*at)}"

@@ -339,8 +339,9 @@ class _Loads:
         except Exception as error:
             outcome.fail("load", "failed", _unexpected(error))
         if last:
-            of = partial(self.job.source.place_of, "collections", name, "properties")
-            outcome.notes += [one.told(of(one.property)) for one in worst(outcome.misfits.values())]
+            source = self.job.source
+            places = {word: source.place_of(*source.property_at(name, word)) for word in outcome.misfits}
+            outcome.notes += [one.told(places[one.property]) for one in worst(outcome.misfits.values())]
             self.job.observer.ended(name, outcome)
 
     def _met_stranger(self) -> None:

@@ -234,6 +234,7 @@ class Collection:
             cursor=told.cursor,
             mode="append" if time else "upsert",
             keep=self.keep,
+            on_reject=self.on_reject,
             properties=properties,
         )
         return replace(feed, parent=self.parent if feed.of_parent else None)
