@@ -33,7 +33,7 @@ from .plan import Step, as_of
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
 from .read import Reader
 from .side_by_side import side_by_side
-from .spec import Collection, Route, Spec, collection_fingerprint, is_feed
+from .spec import Collection, Route, Spec, collection_fingerprint, feed_name, is_feed
 from .stage import Part, Stage
 
 SEGMENT_BYTES = 8 * 2**20
@@ -234,7 +234,8 @@ class Chain:
         collection, segments, state = self.spec.collections[name], self.hub.segments(name), self.parent or CollectionState()
         words = sorted({*self.collection.of_parent, *collection.key})
         before = None if covered is None else as_of(state, segments, covered)
-        file = self.stage.parents(name, collection, words, as_of(state, segments, run), before)
+        told = [segment for segment in self.hub.segments(feed_name(name)) if run_of(segment) <= run] if collection.feed else []
+        file = self.stage.parents(name, collection, words, as_of(state, segments, run), before, told)
         with file.open("rb") as lines:
             yield from map(json.loads, lines)
         file.unlink()

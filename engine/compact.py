@@ -80,7 +80,7 @@ def _base(spec: Spec, hub: Hub, state: HubState, name: str, now: int) -> Base:
     children = {
         child: (collection, state.of(child))
         for child, collection in spec.lists.items()
-        if collection.parent and collection.parent.collection == name
+        if collection.parent and collection.parent.collection == collection_of(name)
     }
     known = hub.loads.loadings(name)
     if is_feed(name):

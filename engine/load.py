@@ -235,8 +235,7 @@ class Loader:
         damage = self.hub.damage(feed_name(name))
         new, before = ([segment for segment in part if segment not in damage] for part in feed.split(everything))
         files = self.stage.told(feed_name(name), listed, collection.key, new, before, staged)
-        time = listed.properties[listed.cursor.property].column_type.duckdb if listed.cursor else None
-        return Told(files, time, feed.until, feed.known, any(run_of(segment) <= feed.until for segment in damage))
+        return Told(files, feed.until, feed.known, any(run_of(segment) <= feed.until for segment in damage))
 
     def _may_reject(self, name: str, rejects: Sequence[RejectedValue]) -> None:
         """Raises WarehouseError where the spec wants no load with such values."""

@@ -237,7 +237,7 @@ def _deleted_contradictions(at: At, collection: Collection, raw: Any, api: Any) 
         spot, same = (*at, "properties", word), collection.properties.get(word)
         yield from _property_contradictions(spot, word, prop)
         if word in collection.key and same and prop.column_type.duckdb != same.column_type.duckdb:
-            yield (*spot, "type"), f"{word!r} is a {same.type} in the records, and has to be one here; write {same.type}"
+            yield (*spot, "type"), f"{word!r} is of another type in the records; write {same.type}"
         if prop.parent and collection.parent is None:
             yield (*spot, "parent"), "the collection has no parent; leave this out"
     taken = [word for word in feed.key if feed.properties.get(word) and feed.properties[word].parent]

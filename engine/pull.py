@@ -46,8 +46,9 @@ class Puller:
     def pull(self, name: str, book: PullBook) -> None:
         """Everything that is due for a collection. Raises RunError; the book holds what was received all the same."""
         routes, begun, parent = self.routes(name), list[Step](), self.spec.lists[name].parent
-        if parent and (lost := unmended(self.states[parent.collection], self.damage.get(parent.collection, {}))):
-            raise Incomplete(f"{name}: segment {parent.collection}/{lost[0]}, of its parents, is damaged; run again when they are complete")
+        for listed in self.spec.lists_of([parent.collection]) if parent else ():
+            if lost := unmended(self.states[listed], self.damage.get(listed, {})):
+                raise Incomplete(f"{name}: segment {listed}/{lost[0]}, of its parents, is damaged; run again when they are complete")
         while step := self._next(name, self.states[name], routes, begun):
             if begun:
                 self.watcher.goes_on(name, step.reason)

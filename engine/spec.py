@@ -138,8 +138,8 @@ class Deleted:
     """The list in which an API tells what was deleted: a delete feed, a recycle bin, an archive.
 
     It is read before the collection itself, so what comes of a record in the same run, or later, is newer: then it is there again.
-    With a time of deletion, in `cursor`, a record that changed after it is there, too, and a deletion counts once, however often it
-    is told. Without, whatever is listed is taken for gone each time.
+    With a time of deletion, in `cursor`, a deletion counts once, however often it is told, and not for a record whose own cursor is a
+    second or more later, where both are timestamps. Without, whatever is listed is taken for gone each time.
     """
 
     path: Annotated[Template, Doc("appended to the base URL")]

@@ -61,13 +61,12 @@ class GonePass:
 class Told:
     """What a delete feed tells of records that went.
 
-    `files` are Parquet files with the columns of the table's key, `_syncer_told_in`, the run in which it was told, `_syncer_told_at`,
-    when the feed's list was read (microseconds), and `_syncer_gone_at`, the time of deletion, of the type `time`; where that is None,
-    the feed has no times. A version of the run in which a deletion was told, or of a later one, is newer.
+    `files` are Parquet files with the columns of the table's key, `_syncer_told_in`, the run in which it was told, `_syncer_gone_at`,
+    when the record went, or else when that was told, and `_syncer_gone_by`, from when on a change of the record is later than that
+    (NULL where that cannot be known). A version of the run in which a deletion was told, or of a later one, is newer.
     """
 
     files: Sequence[str]
-    time: str | None
     until: int
     """The run up to which the feed is taken with this batch."""
     known: int = 0

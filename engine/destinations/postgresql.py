@@ -205,8 +205,8 @@ class PostgreSQL(SqlWarehouse):
         return self._put("keys", self._key_kinds(batch), batch.keys)
 
     def put_told(self, batch: Batch, told: Told) -> str:
-        time = {"_syncer_gone_at": told.time} if told.time else {}
-        return self._put("told", {**self._key_kinds(batch), **time, "_syncer_told_in": "BIGINT", "_syncer_told_at": "BIGINT"}, told.files)
+        own = {"_syncer_told_in": "BIGINT", "_syncer_gone_at": "TIMESTAMPTZ", "_syncer_gone_by": "TIMESTAMPTZ"}
+        return self._put("told", self._key_kinds(batch) | own, told.files)
 
     def _key_kinds(self, batch: Batch) -> dict[str, str]:
         return {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}

@@ -187,11 +187,10 @@ class Upsert:
         return f"coalesce({value}, false)" if self.types[tombstone.property] == "BOOLEAN" else f"({value} IS NOT NULL)"
 
     def changed_since(self, owner: str) -> str:
-        """Whether a version has changed after a deletion `e` of its record: where both times are told, and alike."""
-        cursor, told = self.batch.table.cursor, self.batch.told
-        if cursor is None or told is None or told.time != self.types[cursor]:
-            return "false"
-        return f"coalesce({self._ordered(cursor, owner)} > {self.sql.comparable('e._syncer_gone_at', told.time)}, false)"
+        """Whether a version has changed after a deletion `e` of its record: where both times are told."""
+        cursor = self.batch.table.cursor
+        is_time = cursor is not None and self.types[cursor] == "TIMESTAMPTZ"
+        return f"coalesce({owner}.{quoted(cursor)} >= e._syncer_gone_by, false)" if cursor and is_time else "false"
 
     def _same(self, one: str, other: str) -> str:
         """Whether two have the same key."""

@@ -102,24 +102,17 @@ class Versions(Upsert):
     def _ends_told(self, until: int) -> str:
         """The versions that deletions ended which were told up to a run: each the newest one that had been received by then."""
         keys = ", ".join(f"e.{quoted(name)}" for name in self.batch.table.key)
-        time = ", e._syncer_gone_at" if self.batch.told and self.batch.told.time else ""
         received = f"{self._same('b', 'e')} AND b._syncer_run < e._syncer_told_in AND e._syncer_told_in <= {until}"
         newest = (
-            f"SELECT b._segment AS _syncer_of, e._syncer_told_in, {self._went_at} AS _syncer_went_at, "
+            f"SELECT b._segment AS _syncer_of, e._syncer_told_in, e._syncer_gone_at AS _syncer_went_at, "
             f"{self.changed_since('b')} AS _syncer_later, "
-            f"row_number() OVER (PARTITION BY {keys}, e._syncer_told_in{time} ORDER BY {self._newest()}) AS _syncer_place "
+            f"row_number() OVER (PARTITION BY {keys}, e._syncer_told_in, e._syncer_gone_at ORDER BY {self._newest()}) AS _syncer_place "
             f"FROM {self.told} AS e JOIN {self.all} AS b ON {received}"
         )
         return (
             f"SELECT * FROM (SELECT n.*, row_number() OVER (PARTITION BY _syncer_of ORDER BY _syncer_told_in, _syncer_went_at) "
             f"AS _syncer_first FROM ({newest}) AS n WHERE _syncer_place = 1 AND NOT _syncer_later) AS f WHERE _syncer_first = 1"
         )
-
-    @property
-    def _went_at(self) -> str:
-        """When a record went, by a deletion `e` that a feed tells: at its time, or else when its list was read."""
-        read, time = self.sql.instant("e._syncer_told_at"), self.batch.told and self.batch.told.time
-        return f"coalesce(CAST(e._syncer_gone_at AS TIMESTAMPTZ), {read})" if time in ("TIMESTAMPTZ", "DATE") else read
 
     @property
     def _read(self) -> list[str]:
@@ -252,10 +245,10 @@ class Versions(Upsert):
             self._close(gone)
         return {"deleted": number}
 
-    def _ending(self, instant: str | None = None, told_in: str = "e._syncer_told_in") -> str:
+    def _ending(self, instant: str = "e._syncer_gone_at", told_in: str = "e._syncer_told_in") -> str:
         """How `_close` wants to know that a row `t` ends."""
         keys = ", ".join(f"t.{quoted(name)}" for name in self.batch.table.key)
-        return f"{keys}, {instant or self._went_at} AS _syncer_went_at, {told_in} AS _syncer_told_in"
+        return f"{keys}, {instant} AS _syncer_went_at, {told_in} AS _syncer_told_in"
 
     def _close(self, gone: str) -> None:
         """End the last versions of some keys, each by the first that ends it."""
