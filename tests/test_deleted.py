@@ -147,6 +147,20 @@ def test_what_a_new_warehouse_or_a_new_column_shows_is_the_same(farm: Farm) -> N
     assert written[2] == 2
 
 
+@pytest.mark.parametrize("deletes", ["soft", "hard"])
+def test_what_reads_everything_again_writes_no_row_for_nothing(farm: Farm, deletes: str) -> None:
+    text = SILENT.replace("deleted:", f"deletes: {deletes}\n    deleted:")
+    go(farm, text, [], row(1), row(2))
+    go(farm, text, [went(2)])
+    shown, written = farm.table(), farm.written()
+    elsewhere = text.replace(f"deleted: {BIN}", f"deleted: {{path: {BIN}, properties: {{id: {{type: integer, from: [number, id]}}}}}}")
+    farm.book([], elsewhere, "load")
+    assert (farm.table(), farm.written()) == (shown, written)
+    other = farm.folder / "other.duckdb"
+    found = farm.book([], text, "load", to=f"duckdb:{other}")
+    assert found == ({"inserted": 2, "deleted": 1} if deletes == "soft" else {"inserted": 1, "filtered": 1})
+
+
 def test_without_the_list_in_the_spec_its_deletions_no_longer_count(farm: Farm) -> None:
     go(farm, SILENT, [], row(1), row(2))
     go(farm, SILENT, [went(2)])
@@ -156,8 +170,9 @@ def test_without_the_list_in_the_spec_its_deletions_no_longer_count(farm: Farm) 
     assert alive(farm) == [1]
 
 
-def test_the_fuse_holds_for_it_until_it_is_told_to_let_them_go(farm: Farm) -> None:
-    text = SILENT.replace(SHARE, "")
+@pytest.mark.parametrize("since", ["param: since", "param: since, start: '2016-01-01T00:00:00Z'"], ids=["passes", "no passes"])
+def test_the_fuse_holds_for_it_until_it_is_told_to_let_them_go(farm: Farm, since: str) -> None:
+    text = SILENT.replace(SHARE, "").replace("param: since", since)
     go(farm, text, [], *MANY)
     farm.lists[BIN] = [went(id_) for id_ in range(1, 16)]
     summary = farm.run([row(31)], text)
@@ -171,8 +186,9 @@ def test_the_fuse_holds_for_it_until_it_is_told_to_let_them_go(farm: Farm) -> No
     assert alive(farm) == [*range(17, 31), 31]
 
 
-def test_records_that_come_again_end_what_was_held_back(farm: Farm) -> None:
-    text = SILENT.replace(SHARE, "")
+@pytest.mark.parametrize("since", ["param: since", "param: since, start: '2016-01-01T00:00:00Z'"], ids=["passes", "no passes"])
+def test_records_that_come_again_end_what_was_held_back(farm: Farm, since: str) -> None:
+    text = SILENT.replace(SHARE, "").replace("param: since", since)
     go(farm, text, [], *MANY)
     farm.lists[BIN] = [went(id_) for id_ in range(1, 16)]
     assert farm.run([], text).status == "failed"
@@ -258,7 +274,7 @@ def test_a_damaged_segment_of_it_is_told_and_holds_off_what_follows(farm: Farm) 
     summary = farm.run([], WHOLE, "load")
     assert (summary.status, alive(farm)) == ("incomplete", [2, 3])
     assert "orders.deleted/000003-01-000000" in told(summary)
-    assert go(farm, WHOLE, [went(1, 30), went(2, 30)]) == {"deleted": 1}, "the next pull asks for it all again"
+    assert go(farm, WHOLE, [went(2, 30)]) == {"deleted": 1}, "the next pull asks for it all again"
     assert alive(farm) == [3]
     segment_file(hub, "orders.deleted", "000002-01-000000").write_bytes(b"gone")
     more = WHOLE.replace("state: string", "state: string, more: {type: string, from: sum}")
@@ -347,7 +363,18 @@ def test_all_at_once_is_as_one_by_one(farm: Farm, tmp_path: Path, kind: str) -> 
     assert [one[-1] for one in together if one[3] is None] == [False] * 3
 
 
-# How far it is taken.
+# How far it is taken, and when it is read.
+
+
+def test_it_is_read_before_its_collection_and_behind_its_parent() -> None:
+    child = f"\n  items: {{parent: orders, path: '/{{{{ parent.id }}}}', key: id, properties: {{id: integer}}, deleted: {BIN}}}\n"
+    known = parse_spec(SILENT.rstrip() + child).spec
+    assert list(known.lists) == ["orders.deleted", "orders", "items.deleted", "items"]
+    assert (known.before("orders"), known.before("items")) == (["orders.deleted"], ["orders", "items.deleted"])
+    assert known.in_order(["items", "items.deleted", "orders", "orders.deleted"]) == ["orders.deleted", "orders", "items.deleted", "items"]
+    assert (known.lists["items"].parent is None, known.lists["items.deleted"].parent) == (False, None)
+    own = parse_spec(SILENT.rstrip() + child.replace(BIN, "'/{{ parent.id }}/deleted'")).spec
+    assert own.before("items.deleted") == ["orders"]
 
 
 S = "{:06}-01-000000".format

@@ -134,9 +134,10 @@ class Upsert:
             later = f"e._syncer_told_in > b._syncer_run AND NOT {self.changed_since('b')}"
             went = f"SELECT DISTINCT b._segment FROM {self.best} AS b JOIN {self.told} AS e ON {self._same('b', 'e')} WHERE {later}"
             is_told, joined = "(went._segment IS NOT NULL)", f" LEFT JOIN ({went}) AS went ON went._segment = b._segment"
+        if batch.told and batch.told.lacks:  # what was received before may have gone by what is lost
+            is_told = f"({is_told} OR NOT b._syncer_counted)"
         gone = f"({self._is_gone('b')} OR b._syncer_run < {batch.gone_since or 0} OR {is_told})"
-        known = "b._syncer_counted" if batch.told and batch.told.lacks else "true"
-        back = f"(t._deleted_at IS NOT NULL AND NOT {gone} AND {known})"
+        back = f"(t._deleted_at IS NOT NULL AND NOT {gone})"
         none = gone if table.deletes == "hard" else "false"
         kept = "".join(f", t.{quoted(name)}" for name in self.kept)
         if self.refused:  # of two versions with one NULL, the API may have sent different values that could not be read
