@@ -77,6 +77,7 @@ class Loader:
         for listed in self.source.spec.lists_of([name]):
             for segment, damage in self.hub.state(listed).damage.get(listed, {}).items():
                 self.hub.note(listed, segment, damage)
+        owes = self.allow_deletes
         while True:
             seen = self._seen(name, table)
             last = self._manifest(name, seen.load)
@@ -87,7 +88,7 @@ class Loader:
                     "and it is filled anew from the hub, or name another --schema"
                 )
             refill = seen.load > 0 and (not seen.fits or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
-            owed = bool(seen.held_back) and self.allow_deletes
+            owed, owes = bool(seen.held_back) and owes, False  # once: where keys cannot be read, nothing is marked, and it stays owed
             if seen.load:
                 self.hub.loads.acknowledge(self.warehouse_id, self.schema, name, seen.load, self.ack)
             manifest = self.hub.loads.manifest(self.warehouse_id, self.schema, name, seen.load + 1)
