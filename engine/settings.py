@@ -193,7 +193,7 @@ def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> s
     """The base URL; a check that all that a pull of these collections needs was given. Raises UsageError that names what is missing."""
     missing = [name for name, setting in spec.settings.items() if setting.required and name not in settings.values]
     templates: list[Template | Body] = [spec.api.base_url, *spec.api.origins, *spec.api.headers.values(), *spec.api.params.values()]
-    for collection in (spec.collections[name] for name in collections):
+    for collection in (spec.lists[name] for name in collections):
         templates += collection.templates
         templates += [collection.cursor.start] if collection.cursor and collection.cursor.start else []
     for template in templates:

@@ -165,6 +165,36 @@ class Stage:
         for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, counted, strict)):
             into.add(part)
 
+    def told(
+        self, name: str, feed: spec.Collection, key: Sequence[str], new: Sequence[str], before: Sequence[str], into: Staged
+    ) -> list[str]:
+        """Files of the deletions that a feed tells in the segments `new` and has not told `before`; rejects are added to what is staged.
+
+        Their columns are those that `destinations.Told` names. A deletion with a time is of the run in which it was told first; without
+        times, the list counts that came last. Times of whole seconds look earlier than they are.
+        """
+        staged, earlier = Staged(), Staged()
+        self.rows(name, feed, new, lambda _: 0, True, staged)
+        self.rows(name, feed, before if feed.cursor else (), lambda _: 0, False, earlier)
+        into.rejects += staged.rejects
+        if not staged.files:
+            return []
+        time, by, pick = "NULL", "NULL", "max"
+        if feed.cursor:
+            kind, pick = feed.properties[feed.cursor.property].column_type.duckdb, "min"
+            time = quoted(feed.cursor.property) if kind in ("TIMESTAMPTZ", "DATE") else "NULL"
+            by = f"{time} + CASE WHEN {time} = date_trunc('second', {time}) THEN INTERVAL 1 SECOND ELSE INTERVAL 1 MICROSECOND END"
+            by = by if kind == "TIMESTAMPTZ" else "NULL"
+        files, file = ", ".join(map(text, staged.files + earlier.files)), str(self.folder.resolve() / f"{self._next():06}.parquet")
+        self._connection().execute(
+            f"COPY (SELECT {', '.join(map(quoted, key))}, {pick}(_syncer_run) AS _syncer_told_in, "
+            f"coalesce(CAST({time} AS TIMESTAMPTZ), make_timestamptz(arg_{pick}(_syncer_at, _syncer_run))) AS _syncer_gone_at, "
+            f"CAST({by} AS TIMESTAMPTZ) AS _syncer_gone_by FROM read_parquet([{files}]) "
+            f"GROUP BY {', '.join(map(quoted, feed.key))} HAVING bool_and(_syncer_counted)) "
+            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+        )
+        return [file]
+
     def keys(self, name: str, collection: spec.Collection, segments: Sequence[str], into: Staged) -> list[str]:
         """Files of the keys in some segments; what is staged learns the last run of which some key could not be read."""
         parts, files = {segment: Part(segment) for segment in segments}, list[str]()
@@ -191,14 +221,18 @@ class Stage:
         row = self._connection().execute(f"SELECT count(*) FROM (FROM {had} EXCEPT FROM {has})").fetchone()
         return int(row[0]) if row else 0
 
-    def parents(self, name: str, collection: spec.Collection, words: Sequence[str], now: AsOf, before: AsOf | None) -> Path:
+    def parents(
+        self, name: str, collection: spec.Collection, words: Sequence[str], now: AsOf, before: AsOf | None, told: Sequence[str] = ()
+    ) -> Path:
         """A file of the records that were alive, in the order of their keys, a JSON object a line; it stays until the stage closes.
 
         Each holds the values of the properties `words` as `parent`, and whether the record was there `before` (`known`), and was
-        the same then (`same`), byte for byte.
+        the same then (`same`), byte for byte. Segments of the delete feed have `told` of those that were not alive.
         """
         with self.work():
             newest, older = self._versions(name, collection, words, now), self._versions(name, collection, (), before)
+            if collection.feed and (files := self.told(spec.feed_name(name), collection.feed, collection.key, told, (), Staged())):
+                newest = f"(SELECT n.* FROM {newest} AS n WHERE NOT EXISTS ({_told_of(collection, files)}))"
             kept = ", ".join(f"{quoted(word)} := {_plain(collection, word)}" for word in words)
             keys, file = ", ".join(map(quoted, collection.key)), self.folder / "parents" / f"{self._next():06}.ndjson"
             with self._writing():
@@ -600,9 +634,21 @@ def _plain(collection: spec.Collection, word: str) -> str:
 
 def _newest(collection: spec.Collection) -> str:
     """The order of versions, the one that counts first."""
+    if collection.mode == "append":
+        return ", ".join(ORDER_COLUMNS[1:])
     cursor = f"{quoted(collection.cursor.property)} DESC NULLS LAST, " if collection.cursor else ""
     first, *others = ORDER_COLUMNS
     return f"{first} DESC, {cursor}" + ", ".join(f"{column} DESC" for column in others)
+
+
+def _told_of(collection: spec.Collection, files: Sequence[str]) -> str:
+    """The deletions, of those in some files, that are newer than a version `n`; warehouses have the same (`Upsert.went`)."""
+    same = " AND ".join(f"e.{quoted(word)} = n.{quoted(word)}" for word in collection.key)
+    cursor = collection.cursor and collection.properties[collection.cursor.property]
+    is_time = collection.cursor and cursor and isinstance(cursor.column_type, Timestamp)
+    later = f"coalesce(n.{quoted(collection.cursor.property)} >= e._syncer_gone_by, false)" if collection.cursor and is_time else "false"
+    listed = ", ".join(map(text, files))
+    return f"SELECT 1 FROM read_parquet([{listed}]) AS e WHERE {same} AND e._syncer_told_in > n._syncer_run AND NOT {later}"
 
 
 def _there(key: Sequence[str]) -> str:

@@ -278,10 +278,10 @@ class _Load:
         self.key = [*self.table.key, "_version"] if self.table.keeps_versions else list(self.table.key)
         self.stamps = [*ADDED, *(OF_VERSIONS if self.table.keeps_versions else ())]
         """What tells that a row was written: one of these changes with it, though not each time the same one."""
-        self.name, self.before, self.touched, self.told = map(
-            mirror.name, (batch.table.name, "_syncer_before", "_syncer_touched", "_syncer_told")
+        self.name, self.before, self.touched, self.rejected = map(
+            mirror.name, (batch.table.name, "_syncer_before", "_syncer_touched", "_syncer_rejected")
         )
-        self.has_told = self.rejects is not None
+        self.had_rejects = self.rejects is not None
         self.mine = f"collection = {text(batch.table.name)}"
         self.of_load = f"{self.mine} AND load = {batch.load} AND starts_with(segment, {text(batch.hub + '/')})"
 
@@ -326,33 +326,40 @@ class _Load:
         if whole:
             mirror.take(self.table.name, there, types)
             return
-        if self.batch.files:
-            rows, key = mirror.put(self.batch), quoted(self.table.key[0])
-            same = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in self.table.key)
-            ((least, most),) = mirror.ask(f"SELECT min({key})::VARCHAR, max({key})::VARCHAR FROM {rows}")
-            is_whole_number = types[self.table.key[0]] == "BIGINT"  # of other types, orders and literals may differ
-            within = f"{key} BETWEEN {least} AND {most}" if is_whole_number else "true"
-            mirror.take(self.table.name, there, types, within, f"EXISTS (SELECT 1 FROM {rows} AS b WHERE {same})")
-        told = f"SELECT segment FROM {mirror.name(_REJECTS)} WHERE {self.mine} AND NOT whole_record"
-        if self.rejects and mirror.ask(f"{told} LIMIT 1"):
-            others = f"t._segment IN ({told}) AND t._segment NOT IN (SELECT _segment FROM {self.name})"
+        if keys := self._keys():
+            first, same = quoted(self.table.key[0]), " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in self.table.key)
+            within, ((least, most),) = "true", mirror.ask(f"SELECT min({first})::VARCHAR, max({first})::VARCHAR FROM {keys} AS b")
+            if least is not None and types[self.table.key[0]] == "BIGINT":  # of other types, orders and literals may differ
+                within = f"{first} BETWEEN {least} AND {most}"
+            mirror.take(self.table.name, there, types, within, f"EXISTS (SELECT 1 FROM {keys} AS b WHERE {same})")
+        rejected = f"SELECT segment FROM {mirror.name(_REJECTS)} WHERE {self.mine} AND NOT whole_record"
+        if self.rejects and mirror.ask(f"{rejected} LIMIT 1"):
+            others = f"t._segment IN ({rejected}) AND t._segment NOT IN (SELECT _segment FROM {self.name})"
             mirror.take(self.table.name, there, types, where=others)
+
+    def _keys(self) -> str:
+        """A table expression of the keys that the batch is about; empty where it is about none."""
+        batch, columns = self.batch, ", ".join(map(quoted, self.table.key))
+        rows = [self.mirror.put(batch)] if batch.files else []
+        told = [self.mirror.put_told(batch, batch.told)] if batch.told and batch.told.files else []
+        selects = " UNION ALL ".join(f"SELECT {columns} FROM {one}" for one in [*rows, *told])
+        return f"({selects})" if selects else ""
 
     def _take_rejects(self) -> None:
         """What the lake tells of the collection is set aside; the mirror goes without what a load told that did not come to its end."""
         mirror, name = self.mirror, self.mirror.name(_REJECTS)
-        if self.has_told:
-            mirror.ask(f"CREATE TABLE {self.told} AS SELECT * FROM {name} WHERE {self.mine}")
+        if self.had_rejects:
+            mirror.ask(f"CREATE TABLE {self.rejected} AS SELECT * FROM {name} WHERE {self.mine}")
             mirror.ask(f"DELETE FROM {name} WHERE {self.of_load}")
 
     def _add_rejects(self) -> None:
         """What this load tells. What it no longer tells goes when its rows are there."""
-        tables = [_REJECTS, "_syncer_told"] if self.has_told else [_REJECTS]
+        tables = [_REJECTS, "_syncer_rejected"] if self.had_rejects else [_REJECTS]
         if any(self.mirror.ask(f"SELECT 1 FROM {self.mirror.name(name)} WHERE {self.of_load} LIMIT 1") for name in tables):
             self.rejects = self._replace(_REJECTS, self.rejects, self.of_load)
 
     def _drop_rejects(self) -> None:
-        if self.has_told and self.mirror.ask(f"SELECT * FROM {self.told} EXCEPT SELECT * FROM {self.mirror.name(_REJECTS)} LIMIT 1"):
+        if self.had_rejects and self.mirror.ask(f"SELECT * FROM {self.rejected} EXCEPT SELECT * FROM {self.mirror.name(_REJECTS)} LIMIT 1"):
             self.rejects = self._replace(_REJECTS, self.rejects, self.mine)
 
     def _replace(self, name: str, there: DeltaTable | None, where: str) -> DeltaTable:

@@ -24,7 +24,7 @@ from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
 from ..stage import RejectedValue
-from . import Batch, Receipt, Table
+from . import Batch, Receipt, Table, Told
 from .sql import ADDED, Known, SqlWarehouse
 from .upsert import TEMPORARY, Upsert
 
@@ -71,7 +71,7 @@ class PostgreSQL(SqlWarehouse):
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
     temporary = "pg_temp"
     upsert = _Update
-    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys")
+    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys", "told")
 
     def __init__(self, place: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
         url = f"postgresql:{place}"
@@ -202,11 +202,21 @@ class PostgreSQL(SqlWarehouse):
         return "pg_temp.rows"
 
     def put_keys(self, batch: Batch) -> str:
-        kinds = {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}
-        self.ask(f"CREATE TEMP TABLE keys ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in kinds.items())})")
-        values = ", ".join(_written(name, type_) for name, type_ in kinds.items())
-        self._copy("keys", f"SELECT {values} FROM {_parquet(batch.keys)}", Path(batch.keys[0]).parent)
-        return "pg_temp.keys"
+        return self._put("keys", self._key_kinds(batch), batch.keys)
+
+    def put_told(self, batch: Batch, told: Told) -> str:
+        own = {"_syncer_told_in": "BIGINT", "_syncer_gone_at": "TIMESTAMPTZ", "_syncer_gone_by": "TIMESTAMPTZ"}
+        return self._put("told", self._key_kinds(batch) | own, told.files)
+
+    def _key_kinds(self, batch: Batch) -> dict[str, str]:
+        return {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}
+
+    def _put(self, table: str, columns: Mapping[str, str], files: Sequence[str]) -> str:
+        """Some columns of files into a temporary table."""
+        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in columns.items())})")
+        values = ", ".join(_written(name, type_) for name, type_ in columns.items())
+        self._copy(table, f"SELECT {values} FROM {_parquet(files)}", Path(files[0]).parent)
+        return f"pg_temp.{table}"
 
     def _copy(self, table: str, rows: str, folder: Path) -> None:
         """Rows that DuckDB selects into a temporary table, by way of a file in the folder."""

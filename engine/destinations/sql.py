@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from ..errors import WarehouseError
 from ..hub.segment import run_of
 from ..project import quoted, text
-from . import Batch, Column, Receipt, Rejected, Seen, Table
+from . import Batch, Column, Receipt, Rejected, Seen, Table, Told
 from .upsert import TEMPORARY, Upsert
 from .versions import Versions
 
@@ -34,7 +34,7 @@ _ADDED_COMMENTS = {
     "_valid_to": "Until when it was; null while it is.",
     "_version": "How many versions of the record there are up to this one.",
 }
-_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since", "spec_file", "run"}
+_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since", "told_until", "spec_file", "run"}
 """Columns that tables of an earlier version lack: they are added to them."""
 _LEDGER = {
     "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
@@ -44,7 +44,7 @@ _LEDGER = {
 }  # fmt: skip
 _RECEIPTS = {
     "hub": "VARCHAR", "warehouse": "VARCHAR", "collection": "VARCHAR", "load": "BIGINT", "committed_at": "TIMESTAMPTZ",
-    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON", "source": "VARCHAR", "gone_since": "BIGINT",
+    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON", "source": "VARCHAR", "gone_since": "BIGINT", "told_until": "BIGINT",
 }  # fmt: skip
 _REJECTS = {
     "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR", "whole_record": "BOOLEAN",
@@ -132,6 +132,10 @@ class SqlWarehouse:
         """As `put`, its further keys."""
         raise NotImplementedError
 
+    def put_told(self, batch: Batch, told: Told) -> str:
+        """As `put`, what a delete feed tells."""
+        raise NotImplementedError
+
     def instant(self, micros: int | str) -> str:
         """An instant, from microseconds since 1970, or an expression of them."""
         raise NotImplementedError
@@ -172,12 +176,13 @@ class SqlWarehouse:
         self._check_kind(table, columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
         strangers = bool(columns) and self._has_strangers(table, hub)
-        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR), gone_since, coalesce(held_back, 0)")
+        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR), gone_since, coalesce(held_back, 0), coalesce(told_until, 0)")
         if not rows:
             return Seen(there=bool(columns), fits=fits, strangers=strangers, sources=self._sources(table))
-        ((load, prints, gone, held_back),) = rows
+        ((load, prints, gone, held_back, told),) = rows
         known = None if gone is None else int(gone)
-        return Seen(int(load), json.loads(prints or "{}"), bool(columns), fits, strangers, known, int(held_back), self._sources(table))
+        sources = self._sources(table)
+        return Seen(int(load), json.loads(prints or "{}"), bool(columns), fits, strangers, known, int(held_back), sources, int(told))
 
     def _check_kind(self, table: Table, columns: Container[str]) -> None:
         """Raises WarehouseError where the table keeps versions and should not, or the other way round."""
@@ -205,14 +210,16 @@ class SqlWarehouse:
             self._add_rejects(batch)
             rows = self.put(batch) if batch.files else ""
             keys = self.put_keys(batch) if batch.keys and batch.marks_gone else ""
+            told = self.put_told(batch, batch.told) if batch.told and batch.told.files else ""
             way = Versions if batch.table.keeps_versions else self.upsert
-            receipt = way(self, batch, rows, keys, self._kept(batch.table), self._refused(batch)).run()
+            receipt = way(self, batch, rows, keys, told, self._kept(batch.table), self._refused(batch)).run()
             if not batch.marks_gone:
-                receipt = replace(receipt, held_back=batch.held_back)
+                receipt = replace(receipt, held_back=batch.held_back + receipt.held_back)
             self._prune_rejects(batch)
             row = {
                 "source": batch.source,
                 "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
+                "told_until": batch.told and (batch.told.known if receipt.held_back else batch.told.until),
                 "hub": batch.hub,
                 "collection": batch.table.name,
                 "committed_at": batch.synced_at,

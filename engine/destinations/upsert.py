@@ -32,12 +32,13 @@ class Dialect(Protocol):
 class Upsert:
     """The rows of one batch into its table, inside of a transaction that the caller holds.
 
-    `rows` is a table expression of them, `keys` one of further keys that are not gone, `kept` are the table's columns that the spec
-    does not name, and `refused` is a table expression of what was rejected of each version.
+    `rows` is a table expression of them, `keys` one of further keys that are not gone, `told` one of what a delete feed tells (each
+    empty where there is none), `kept` are the table's columns that the spec does not name, and `refused` is a table expression of
+    what was rejected of each version.
     """
 
-    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, kept: Sequence[str], refused: str | None) -> None:
-        self.sql, self.batch, self.all, self.keys, self.kept, self.refused = sql, batch, rows, keys, kept, refused
+    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, told: str, kept: Sequence[str], refused: str | None) -> None:
+        self.sql, self.batch, self.all, self.keys, self.told, self.kept, self.refused = sql, batch, rows, keys, told, kept, refused
         table = batch.table
         self.name = sql.name(table.name)
         self.types = {column.name: column.type for column in table.columns}
@@ -46,6 +47,8 @@ class Upsert:
         self.same_key = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
         self.best = self.all
         """The rows of which no other in the batch is a newer version."""
+        self.shown = self.all
+        """Those that the table shows now."""
         self.now = sql.instant(batch.synced_at)
 
     def run(self) -> Receipt:
@@ -55,12 +58,13 @@ class Upsert:
             self._empty()
         if self.all:
             book.update(self._find_losers())
+            self.shown = self.best
             if deletes != "hard" and self._are_new():
                 self._insert_all()
                 book["inserted"] += self._number(f"SELECT count(*) FROM {self.best} AS b WHERE _syncer_counted")
             else:
                 book.update(self._merge())
-        if batch.marks_gone and deletes != "ignore":
+        if (batch.marks_gone or self.told) and deletes != "ignore":
             book.update(self._mark_gone())
         if deletes == "hard" and (book["deleted"] or batch.clear_rejects):
             self.sql.ask(f"DELETE FROM {self.name} WHERE _deleted_at IS NOT NULL")
@@ -125,13 +129,20 @@ class Upsert:
         """The best versions against the rows that are there; how many counted ones got which verdict. Raises InDoubt."""
         differs = " OR ".join(f"{self._ordered(name, 't')} IS DISTINCT FROM {self._ordered(name, 'b')}" for name in self.columns)
         batch, table = self.batch, self.batch.table
-        back = f"(t._deleted_at IS NOT NULL AND b._syncer_run >= {batch.gone_since or 0} AND NOT {self._is_gone('b')})"
-        none = f"({self._is_gone('b')} OR b._syncer_run < {batch.gone_since or 0})" if table.deletes == "hard" else "false"
+        is_told, joined = "false", ""
+        if self.told:
+            later = f"e._syncer_told_in > b._syncer_run AND NOT {self.changed_since('b')}"
+            went = f"SELECT DISTINCT b._segment FROM {self.best} AS b JOIN {self.told} AS e ON {self._same('b', 'e')} WHERE {later}"
+            is_told, joined = "(went._segment IS NOT NULL)", f" LEFT JOIN ({went}) AS went ON went._segment = b._segment"
+        if batch.told and batch.told.lacks:  # what was received before may have gone by what is lost
+            is_told = f"({is_told} OR NOT b._syncer_counted)"
+        gone = f"({self._is_gone('b')} OR b._syncer_run < {batch.gone_since or 0} OR {is_told})"
+        back = f"(t._deleted_at IS NOT NULL AND NOT {gone})"
+        none = gone if table.deletes == "hard" else "false"
         kept = "".join(f", t.{quoted(name)}" for name in self.kept)
-        refused = ""
         if self.refused:  # of two versions with one NULL, the API may have sent different values that could not be read
             differs += " OR is_refused.told IS DISTINCT FROM was_refused.told"
-            refused = (
+            joined += (
                 f" LEFT JOIN {self.refused} AS is_refused ON is_refused._segment = b._segment"
                 f" LEFT JOIN {self.refused} AS was_refused ON was_refused._segment = t._segment"
             )
@@ -142,14 +153,15 @@ class Upsert:
             older, doubt = self._older(table.cursor)
             doubt = "false" if batch.complete else doubt
         self.sql.ask(
-            f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_counted, "
+            f"CREATE TEMP TABLE verdicts AS SELECT b._segment, b._syncer_run, b._syncer_counted, {is_told} AS _syncer_told, "
             f"{', '.join('b.' + quoted(name) for name in self.batch.table.key)}{kept}, t._deleted_at AS _syncer_gone_at, "
             f"CASE WHEN t._segment IS NULL AND {none} THEN 'filtered' WHEN t._segment IS NULL THEN 'inserted' "
             f"WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
             f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
-            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{refused}"
+            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{joined}"
         )
         verdicts = f"{self.sql.temporary}.verdicts"
+        self.shown = f"(SELECT * FROM {verdicts} WHERE _syncer_verdict NOT IN ('stale', 'filtered'))"
         found = {
             str(verdict): int(number)
             for verdict, number in self.sql.ask(
@@ -175,6 +187,16 @@ class Upsert:
             return f"coalesce(CAST({value} AS VARCHAR) IN ({', '.join(text(one.text) for one in tombstone.values)}), false)"
         return f"coalesce({value}, false)" if self.types[tombstone.property] == "BOOLEAN" else f"({value} IS NOT NULL)"
 
+    def changed_since(self, owner: str) -> str:
+        """Whether a version has changed after a deletion `e` of its record: where both times are told."""
+        cursor = self.batch.table.cursor
+        is_time = cursor is not None and self.types[cursor] == "TIMESTAMPTZ"
+        return f"coalesce({owner}.{quoted(cursor)} >= e._syncer_gone_by, false)" if cursor and is_time else "false"
+
+    def _same(self, one: str, other: str) -> str:
+        """Whether two have the same key."""
+        return " AND ".join(f"{one}.{quoted(name)} = {other}.{quoted(name)}" for name in self.batch.table.key)
+
     def _later(self) -> str:
         """Whether the incoming version was received after the row's."""
         place = ", ".join(self.sql.place("t._segment"))
@@ -195,7 +217,7 @@ class Upsert:
         """When a row went, of a version `b` with the verdict `v`: a version since the last pass is there, unless it denies it."""
         return (
             f"CASE WHEN {self._is_gone('b')} THEN coalesce(v._syncer_gone_at, {self.now}) "
-            f"WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END"
+            f"WHEN b._syncer_run < {self.batch.gone_since or 0} OR v._syncer_told THEN v._syncer_gone_at END"
         )
 
     def _older(self, cursor: str | None) -> tuple[str, str]:
@@ -225,14 +247,14 @@ class Upsert:
         )
 
     def _mark_gone(self) -> dict[str, int]:
-        """Mark the rows that no version since the last pass is of; unless they are too many. Their keys are in the table `gone`."""
-        batch, gone = self.batch, ["t._deleted_at IS NULL"]
-        if self.all:
-            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {batch.gone_since} AND {self.same_key})")
-        if self.keys:
-            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.keys} AS b WHERE {self.same_key})")
+        """Mark the rows that are gone, unless they are too many. Their keys are in the table `gone`."""
+        batch, found = self.batch, list[str]()
         keys = ", ".join(f"t.{quoted(name)}" for name in batch.table.key)
-        self.sql.ask(f"CREATE TEMP TABLE gone AS SELECT {keys} FROM {self.name} AS t WHERE {' AND '.join(gone)}")
+        if batch.marks_gone:
+            found.append(f"SELECT {keys} FROM {self.name} AS t WHERE t._deleted_at IS NULL AND {self.is_missing()}")
+        if self.told:
+            found.append(f"SELECT DISTINCT {keys} FROM {self.name} AS t JOIN {self.went()} WHERE t._deleted_at IS NULL")
+        self.sql.ask(f"CREATE TEMP TABLE gone AS {' UNION '.join(found)}")
         lost = f"{self.sql.temporary}.gone"
         number = self._number(f"SELECT count(*) FROM {lost} AS b")
         if not number:
@@ -245,6 +267,18 @@ class Upsert:
             f"UPDATE {self.name} AS t SET _deleted_at = {self.now}, _synced_at = {self.now} FROM {lost} AS b WHERE {self.same_key}"
         )
         return {"deleted": number}
+
+    def is_missing(self) -> str:
+        """Whether no version since the last pass that proved what is gone is of a row."""
+        there = [f"SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key}"] if self.all else []
+        there += [f"SELECT 1 FROM {self.keys} AS b WHERE {self.same_key}"] if self.keys else []
+        return " AND ".join(f"NOT EXISTS ({one})" for one in there) or "true"
+
+    def went(self) -> str:
+        """The deletions `e` of rows that a feed tells, but for those that what the table shows of this batch is newer than."""
+        newer = f"SELECT 1 FROM {self.shown} AS b WHERE b._syncer_run >= e._syncer_told_in AND {self._same('b', 'e')}"
+        last = f" AND NOT EXISTS ({newer})" if self.shown else ""
+        return f"{self.told} AS e ON {self._same('t', 'e')} AND NOT {self.changed_since('t')}{last}"
 
     def _number(self, sql: str) -> int:
         ((number,),) = self.sql.ask(sql)

@@ -317,7 +317,7 @@ class Hub:
             yield plan.run, plan.at
 
     def _collections(self) -> list[str]:
-        return [Path(name).name for name in self._named("segments", r"\w+")]
+        return [Path(name).name for name in self._named("segments", r"[\w.]+")]
 
     def _named(self, folder: str, form: str) -> list[str]:
         """The files of a folder whose names have a form: what else lies there is not ours."""
