@@ -8,7 +8,6 @@ advisory lock, which dies with its connection. `json` columns are `json` and not
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -24,9 +23,9 @@ from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
 from ..stage import RejectedValue
-from . import Batch, Receipt, Table
+from . import Batch, Table
 from .sql import ADDED, Known, SqlWarehouse
-from .upsert import TEMPORARY, Upsert
+from .upsert import TEMPORARY, InPlace
 
 MOST_COLUMNS = 1600
 LONGEST_NAME = 63
@@ -49,19 +48,6 @@ _ORDER = {
 """What stands in a batch's files beside the declared columns."""
 
 
-class _Update(Upsert):
-    """Changed rows are updated in their place: what refers to them, and columns of the user's own, stay as they are."""
-
-    def write(self, replaces: bool, verdicts: str) -> None:
-        if replaces:
-            values = [f"{quoted(name)} = b.{quoted(name)}" for name in self.columns]
-            ours = f"_synced_at = {self.now}, _deleted_at = {self.gone_at}, _segment = b._segment"
-            both = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'updated'"
-            self.sql.ask(f"UPDATE {self.name} AS t SET {', '.join([*values, ours])} FROM {both} WHERE {self.same_key}")
-        new = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'inserted'"
-        self.insert(f"(SELECT b.* FROM {new})", f"CASE WHEN {self._is_gone('s')} THEN {self.now} END")
-
-
 class PostgreSQL(SqlWarehouse):
     """One schema of a PostgreSQL database, by what stands behind `postgresql:` in the URL that libpq takes.
 
@@ -69,8 +55,7 @@ class PostgreSQL(SqlWarehouse):
     """
 
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
-    temporary = "pg_temp"
-    upsert = _Update
+    upsert = InPlace
     temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys")
 
     def __init__(self, place: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
@@ -79,8 +64,8 @@ class PostgreSQL(SqlWarehouse):
             known = conninfo_to_dict(url)
         except psycopg.Error:
             raise UsageError("--to: is no URL of PostgreSQL; write postgresql://USER@HOST:PORT/DATABASE") from None
-        super().__init__(f"warehouse postgresql://{known.get('host', 'localhost')}/{known.get('dbname', '')}", schema)
-        self.url, self.pauses = url, pauses
+        super().__init__(f"warehouse postgresql://{known.get('host', 'localhost')}/{known.get('dbname', '')}", schema, pauses)
+        self.url = url
         self._con: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def check(self, tables: Sequence[Table] = ()) -> None:
@@ -96,17 +81,9 @@ class PostgreSQL(SqlWarehouse):
             self._con = None
         self._tables = None
 
-    def commit(self, batch: Batch) -> Receipt:
-        """As every warehouse; a load whose connection was lost is tried again, whole: its number tells whether it had been committed."""
-        for pause in self.pauses:
-            try:
-                return super().commit(batch)
-            except WarehouseError:
-                if self._con is None or not self._con.closed:
-                    raise
-            self.close()
-            time.sleep(pause)
-        return super().commit(batch)
+    @property
+    def lost(self) -> bool:
+        return self._con is not None and self._con.closed
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         cursor = self._connection().execute(sql.encode())
@@ -129,6 +106,9 @@ class PostgreSQL(SqlWarehouse):
         if type_.endswith("[]"):
             return self.kind(type_.removesuffix("[]")) + "[]"
         return _KINDS.get(type_) or type_.replace("DECIMAL", "numeric").replace(" ", "")
+
+    def temporary(self, table: str) -> str:
+        return f"pg_temp.{table}"
 
     def constraints(self, key: Sequence[str]) -> list[str]:
         return [f"PRIMARY KEY ({', '.join(map(quoted, key))})"] if key else []
