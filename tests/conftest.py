@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import snow
 from tests.buckets import ENVIRONMENT, Buckets
 from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
-from tests.shop import Client, Database, File, Lake
+from tests.shop import Client, Cloud, Database, File, Lake
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,6 +43,16 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def snowflake() -> Iterator[snow.Account]:
+    """A Snowflake account for all tests of a process, and what a user's environment says of it."""
+    if not snow.PROGRAM.exists():
+        pytest.skip("needs fakesnow (make .venv/fakesnow/.ready)")
+    with snow.serving() as account, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SNOWFLAKE_PASSWORD", "hush")
+        yield account
+
+
+@pytest.fixture(scope="session")
 def s3() -> Iterator[Buckets]:
     """An S3 server for all tests of a process."""
     with serving_buckets() as server:
@@ -66,13 +77,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{server.bucket()}/hubs"
 
 
-@pytest.fixture(params=["duckdb", "postgresql", "delta"])
+@pytest.fixture(params=["duckdb", "postgresql", "delta", "snowflake"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
     """A warehouse of each kind, empty."""
     if request.param == "duckdb":
         return File(tmp_path / "shop.duckdb")
     if request.param == "delta":
         return Lake(tmp_path / "lake")
+    if request.param == "snowflake":
+        account: snow.Account = request.getfixturevalue("snowflake")
+        return Cloud(account.database())
     server: Server = request.getfixturevalue("postgres")
     return Database(server.database())
 

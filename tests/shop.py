@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from rest_syncer.engine.destinations import Batch, Column, Receipt, Table, Wareh
 from rest_syncer.engine.destinations.delta import DeltaLake
 from rest_syncer.engine.destinations.duckdb import DuckDB
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
+from rest_syncer.engine.destinations.snowflake import Snowflake
 from rest_syncer.engine.project import quoted
 
 HUB, OTHER_HUB = "0a0a0a0a", "0b0b0b0b"
@@ -207,6 +209,28 @@ class Lake:
 
     def open(self, schema: str) -> Warehouse:
         return DeltaLake(str(self.root), schema)
+
+
+@dataclass
+class Cloud:
+    """A Snowflake database, as another client has it. The catalog has names in capitals."""
+
+    url: str
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with closing(self.open("public")._connection()) as con:
+            for one in sql.split("; "):
+                found = con.cursor().execute(one).fetchall()
+        return [tuple(row) for row in found]
+
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
+        there = self.open("shop")
+        with closing(there):
+            known = there.look()[table]
+        return known.comment, list(known.comments.items())
+
+    def open(self, schema: str) -> Snowflake:
+        return Snowflake(self.url.removeprefix("snowflake:"), schema, pauses=())
 
 
 def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:

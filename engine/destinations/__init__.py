@@ -226,6 +226,7 @@ _KINDS = {
     "duckdb": _Kind("duckdb", "DuckDB", "duckdb:PATH"),
     "postgresql": _Kind("postgresql", "PostgreSQL", "postgresql://USER@HOST:PORT/DATABASE", "postgresql"),
     "delta": _Kind("delta", "DeltaLake", "delta:FOLDER", "delta"),
+    "snowflake": _Kind("snowflake", "Snowflake", "snowflake://USER@ACCOUNT/DATABASE", "snowflake"),
 }
 _ALIASES = {"postgres": "postgresql"}
 

@@ -7,10 +7,7 @@ advisory lock, which dies with its connection. `json` columns are `json` and not
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, ClassVar
@@ -22,9 +19,9 @@ from psycopg.conninfo import conninfo_to_dict
 from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
-from ..stage import RejectedValue
-from . import Batch, Table
+from . import Batch, Table, staged
 from .sql import ADDED, Known, SqlWarehouse
+from .staged import ORDER, Unfit
 from .upsert import TEMPORARY, InPlace
 
 MOST_COLUMNS = 1600
@@ -41,11 +38,6 @@ _KINDS = {
     "VARCHAR": "text", "BIGINT": "bigint", "INTEGER": "integer", "DOUBLE": "double precision", "BOOLEAN": "boolean",
     "TIMESTAMPTZ": "timestamp with time zone", "DATE": "date", "JSON": "json",
 }  # fmt: skip
-_ORDER = {
-    "_segment": "text", "_syncer_epoch": "integer", "_syncer_run": "integer", "_syncer_ordinal": "integer",
-    "_syncer_number": "integer", "_syncer_line": "bigint", "_syncer_counted": "boolean", "_syncer_at": "bigint",
-}  # fmt: skip
-"""What stands in a batch's files beside the declared columns."""
 
 
 class PostgreSQL(SqlWarehouse):
@@ -141,60 +133,27 @@ class PostgreSQL(SqlWarehouse):
 
     def fitted(self, batch: Batch) -> Batch:
         """Without NUL characters in texts, and without keys that are too long for an index."""
-        if not batch.files:
-            return batch
-        rejects: list[RejectedValue] = []
-        dropped = values = 0
-        with closing(duckdb.connect(":memory:")) as con:
-            for name, why, odd, whole in _unfit(batch.table):
-                for place, raw in con.execute(
-                    f"SELECT _segment, CAST({quoted(name)} AS VARCHAR) FROM {_parquet(batch.files)} WHERE {odd}"
-                ).fetchall():
-                    segment, _, line = place.partition("/")[2].rpartition("#")
-                    shown = json.dumps(raw if len(raw) <= LONGEST_KEY else raw[:LONGEST_KEY] + "…")
-                    kind = next(column.type for column in batch.table.columns if column.name == name).lower()
-                    rejects.append(RejectedValue(segment, int(line), name, kind, shown, why, whole))
-            if not rejects:
-                return batch
-            gone = {(one.segment, one.line) for one in rejects if one.whole}
-            places = ", ".join(text(f"{batch.hub}/{segment}#{line}") for segment, line in gone)
-            if gone:
-                ((dropped,),) = con.execute(
-                    f"SELECT count(*) FILTER (_syncer_counted) FROM {_parquet(batch.files)} WHERE _segment IN ({places})"
-                ).fetchall()
-            values = sum(1 for one in rejects if not one.whole and (one.segment, one.line) not in gone)
-        return replace(
-            batch,
-            rejects=[*batch.rejects, *rejects],
-            rejected=batch.rejected + dropped,
-            rejected_values=batch.rejected_values + values,
-        )
+        return staged.fitted(batch, _unfit(batch.table))
 
     def put(self, batch: Batch) -> str:
-        columns = {column.name: column.type for column in batch.table.columns}
-        kinds = {name: self.kind(type_) for name, type_ in columns.items()} | _ORDER
-        listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in kinds.items())
+        columns = {column.name: column.type for column in batch.table.columns} | ORDER
+        listed = ", ".join(f"{quoted(name)} {self.kind(type_)}" for name, type_ in columns.items())
         self.ask(f"CREATE TEMP TABLE rows ({listed})")
-        whole = [odd for _, _, odd, is_key in _unfit(batch.table) if is_key]
-        where = f" WHERE NOT ({' OR '.join(f'coalesce({odd}, false)' for odd in whole)})" if whole else ""
-        values = ", ".join([*(_written(name, type_) for name, type_ in columns.items()), *map(quoted, _ORDER)])
-        self._copy("rows", f"SELECT {values} FROM {_parquet(batch.files)}{where}", Path(batch.files[0]).parent)
+        written = {name: _written(name, type_) for name, type_ in columns.items()}
+        self._copy("rows", staged.selected(batch.files, written, _unfit(batch.table)), Path(batch.files[0]).parent)
         return "pg_temp.rows"
 
     def put_keys(self, batch: Batch) -> str:
         kinds = {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}
         self.ask(f"CREATE TEMP TABLE keys ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in kinds.items())})")
-        values = ", ".join(_written(name, type_) for name, type_ in kinds.items())
-        self._copy("keys", f"SELECT {values} FROM {_parquet(batch.keys)}", Path(batch.keys[0]).parent)
+        written = {name: _written(name, type_) for name, type_ in kinds.items()}
+        self._copy("keys", staged.selected(batch.keys, written, ()), Path(batch.keys[0]).parent)
         return "pg_temp.keys"
 
     def _copy(self, table: str, rows: str, folder: Path) -> None:
         """Rows that DuckDB selects into a temporary table, by way of a file in the folder."""
-        with NamedTemporaryFile(suffix=".csv", dir=folder) as file, closing(duckdb.connect(":memory:")) as con:
-            con.execute("SET TimeZone = 'UTC'")
-            con.execute("SET memory_limit = '250MB'")
-            con.execute(f"SET temp_directory = {text(str(folder))}")
-            con.execute(f"COPY ({rows}) TO {text(file.name)} (FORMAT csv, HEADER false, FORCE_QUOTE *)")
+        with NamedTemporaryFile(suffix=".csv", dir=folder) as file:
+            staged.copy(rows, file.name, "FORMAT csv, HEADER false, FORCE_QUOTE *", folder)
             with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:
                 for piece in _pieces(Path(file.name)):
                     copy.write(piece)
@@ -211,7 +170,7 @@ class PostgreSQL(SqlWarehouse):
             return f"CAST({value} AS text{type_.removeprefix('JSON')})"
         return f'{value} COLLATE "C"' if type_.startswith("VARCHAR") else value
 
-    def digest(self, values: Sequence[str]) -> str:
+    def digest(self, values: Mapping[str, str]) -> str:
         return f"md5(CAST(row({', '.join(values)}) AS text))"
 
     def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
@@ -228,7 +187,7 @@ class PostgreSQL(SqlWarehouse):
 
 def _mistakes(table: Table) -> Iterator[str]:
     """What of a table PostgreSQL cannot have."""
-    most = MOST_COLUMNS - max(len(ADDED), len(_ORDER))
+    most = MOST_COLUMNS - max(len(ADDED), len(ORDER))
     if len(table.columns) > most:
         yield f"{table.name}: has {len(table.columns):,} properties, and a table of PostgreSQL {most:,} at most; leave some out"
     for name in (table.schema, table.name, *(column.name for column in table.columns)):
@@ -236,15 +195,14 @@ def _mistakes(table: Table) -> Iterator[str]:
             yield f"{table.name}: the name {name} is longer than {LONGEST_NAME} bytes, which PostgreSQL would cut off; shorten it"
 
 
-def _unfit(table: Table) -> Iterator[tuple[str, str, str, bool]]:
-    """Of each column: why a value cannot be held, the condition for that, and whether its record goes with it."""
+def _unfit(table: Table) -> Iterator[Unfit]:
     for column in table.columns:
         is_key = column.name in table.key
         if odd := _holds_nul(column.name, column.type):
-            yield column.name, "holds a NUL character, which no text of PostgreSQL can", odd, is_key
+            yield Unfit(column.name, "holds a NUL character, which no text of PostgreSQL can", odd, is_key)
         if column.type == "VARCHAR" and is_key:
             too_long = f"strlen({quoted(column.name)}) > {LONGEST_KEY}"
-            yield column.name, f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True
+            yield Unfit(column.name, f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True)
 
 
 def _holds_nul(name: str, type_: str) -> str | None:
@@ -261,17 +219,11 @@ _ELEMENT = r"""CASE WHEN one IS NULL THEN 'NULL' ELSE '"' || replace(replace(CAS
 
 
 def _written(name: str, type_: str) -> str:
-    """A value as COPY reads it; NULL for one that cannot be held."""
-    written = quoted(name)
-    if type_.endswith("[]"):
-        elements = f"list_transform({quoted(name)}, lambda one: {_ELEMENT})"
-        written = f"CASE WHEN {quoted(name)} IS NOT NULL THEN '{{' || array_to_string({elements}, ',') || '}}' END"
-    odd = _holds_nul(name, type_)
-    return f"CASE WHEN NOT coalesce({odd}, false) THEN {written} END" if odd else written
-
-
-def _parquet(files: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(text, files))}])"
+    """A value as COPY reads it."""
+    if not type_.endswith("[]"):
+        return quoted(name)
+    elements = f"list_transform({quoted(name)}, lambda one: {_ELEMENT})"
+    return f"CASE WHEN {quoted(name)} IS NOT NULL THEN '{{' || array_to_string({elements}, ',') || '}}' END"
 
 
 def _pieces(file: Path) -> Iterator[bytes]:

@@ -122,6 +122,9 @@ class SqlWarehouse:
         """What a temporary table is called."""
         return f"temp.{table}"
 
+    def prepare(self, load: Upsert) -> None:
+        """Make what a load needs, for a warehouse that can make no temporary table in a transaction."""
+
     def keep(self, table: str, select: str) -> None:
         """Keep what a SELECT gives in a temporary table, until the load ends or it is discarded."""
         self.ask(f"CREATE TEMP TABLE {table} AS {select}")
@@ -170,13 +173,13 @@ class SqlWarehouse:
         """A value as one that can be compared, in the order in which DuckDB has them."""
         return value
 
-    def digest(self, values: Sequence[str]) -> str:
-        """What is the same for the same values, and for no others."""
+    def digest(self, values: Mapping[str, str]) -> str:
+        """What is the same for the same values, and for no others; they come with their types."""
         listed = ", ".join(f"CAST({value} AS VARCHAR)" for value in values)
         return f"md5(CAST(to_json(list_value({listed})) AS VARCHAR))"
 
     def before(self, one: Sequence[str], other: Sequence[str]) -> str:
-        """Whether some numbers come before others of the same meaning: the first that differ decide."""
+        """Whether some numbers come before others: the first that differ decide."""
         return f"row({', '.join(one)}) < row({', '.join(other)})"
 
     def later(self, one: str, other: str) -> str:
@@ -264,8 +267,7 @@ class SqlWarehouse:
             if done := self._receipt(batch):
                 return done
             load = self._prepared(batch)
-            for table, select in load.temporaries().items():
-                self.ask(f"CREATE TEMPORARY TABLE {self.temporary(table)} AS SELECT * FROM ({select}) AS s LIMIT 0")
+            self.prepare(load)
             with self._transaction():
                 # where nothing else keeps loaders apart: whoever writes the same rows waits, or fails
                 self.ask(f"UPDATE {self.name('_syncer_receipts')} SET committed_at = {self.instant(batch.synced_at)} WHERE load = 0")
@@ -537,3 +539,9 @@ class SqlWarehouse:
         if self._tables is None:
             self._tables = self.look()
         return self._tables.setdefault(self.fold(table), Known())
+
+
+def stepwise(one: Sequence[str], other: Sequence[str]) -> str:
+    """`SqlWarehouse.before`, for dialects that cannot compare rows."""
+    first = f"{one[0]} < {other[0]}"
+    return first if len(one) == 1 else f"({first} OR ({one[0]} = {other[0]} AND {stepwise(one[1:], other[1:])}))"

@@ -135,7 +135,7 @@ class Versions(Upsert):
 
     def _digest(self, owner: str) -> str:
         """What tells whether two versions have the same values. The values themselves would make the sequence as large as the table."""
-        return self.sql.digest([self._ordered(name, owner) for name in self.columns])
+        return self.sql.digest({self._ordered(name, owner): type_ for name, type_ in self.types.items()})
 
     def _put_in_order(self, rows: str) -> Counter[str]:
         """Versions, and the last ones that are there, as rows behind each other. Gives the book of the counted ones."""
