@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.cloud import bigquery
 
 from tests import snow
+from tests.big import StandIn
 from tests.buckets import ENVIRONMENT, Buckets
 from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
-from tests.shop import Client, Cloud, Database, File, Lake
+from tests.shop import Client, Cloud, Database, File, Lake, Project
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -52,6 +54,14 @@ def snowflake() -> Iterator[snow.Account]:
         yield account
 
 
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """What stands in for a BigQuery project, wherever a client of one is made."""
+    behind = StandIn.new()
+    monkeypatch.setattr(bigquery, "Client", lambda project: behind.another())
+    return behind
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[Buckets]:
     """An S3 server for all tests of a process."""
@@ -77,13 +87,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{server.bucket()}/hubs"
 
 
-@pytest.fixture(params=["duckdb", "postgresql", "delta", "snowflake"])
+@pytest.fixture(params=["duckdb", "postgresql", "delta", "snowflake", "bigquery"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
     """A warehouse of each kind, empty."""
     if request.param == "duckdb":
         return File(tmp_path / "shop.duckdb")
     if request.param == "delta":
         return Lake(tmp_path / "lake")
+    if request.param == "bigquery":
+        behind: StandIn = request.getfixturevalue("project")
+        return Project(behind)
     if request.param == "snowflake":
         account: snow.Account = request.getfixturevalue("snowflake")
         return Cloud(account.database())

@@ -14,11 +14,13 @@ import psycopg
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from rest_syncer.engine.destinations import Batch, Column, Receipt, Table, Warehouse
+from rest_syncer.engine.destinations.bigquery import BigQuery
 from rest_syncer.engine.destinations.delta import DeltaLake
 from rest_syncer.engine.destinations.duckdb import DuckDB
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
 from rest_syncer.engine.destinations.snowflake import Snowflake
 from rest_syncer.engine.project import quoted
+from tests.big import StandIn
 
 HUB, OTHER_HUB = "0a0a0a0a", "0b0b0b0b"
 ORDERS = Table(
@@ -231,6 +233,27 @@ class Cloud:
 
     def open(self, schema: str) -> Snowflake:
         return Snowflake(self.url.removeprefix("snowflake:"), schema, pauses=())
+
+
+@dataclass
+class Project:
+    """A BigQuery project: a stand-in, as what looks at its tables from behind."""
+
+    behind: StandIn
+    url: str = "bigquery://my-project"
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.behind.con.cursor() as con:
+            con.execute("SET TimeZone = 'UTC'; USE \"my-project\"")
+            return con.execute(sql).fetchall()
+
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
+        told = self.behind.descriptions
+        columns = self.ask(f"SELECT column_name FROM duckdb_columns() WHERE table_name = '{table}' ORDER BY column_index")
+        return told.get(("shop", table, None)) or None, [(name, told.get(("shop", table, name)) or None) for (name,) in columns]
+
+    def open(self, schema: str) -> Warehouse:
+        return BigQuery("//my-project", schema, pauses=())
 
 
 def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:

@@ -227,6 +227,7 @@ _KINDS = {
     "postgresql": _Kind("postgresql", "PostgreSQL", "postgresql://USER@HOST:PORT/DATABASE", "postgresql"),
     "delta": _Kind("delta", "DeltaLake", "delta:FOLDER", "delta"),
     "snowflake": _Kind("snowflake", "Snowflake", "snowflake://USER@ACCOUNT/DATABASE", "snowflake"),
+    "bigquery": _Kind("bigquery", "BigQuery", "bigquery://PROJECT", "bigquery"),
 }
 _ALIASES = {"postgres": "postgresql"}
 

@@ -195,10 +195,11 @@ class SqlWarehouse:
         """The texts of a group behind each other, in an order."""
         return f"string_agg({value}, '' ORDER BY {', '.join(order)})"
 
-    def describe(self, table: str, column: str | None, words: str | None) -> None:
-        """Say in the warehouse what a table is, or a column of it."""
-        what = f"COLUMN {self.name(table)}.{self.quoted(column)}" if column else f"TABLE {self.name(table)}"
-        self.ask(f"COMMENT ON {what} IS {'NULL' if words is None else self.text(words)}")
+    def describe(self, table: str, words: Mapping[str | None, str | None]) -> None:
+        """Say in the warehouse what some columns of a table are, and (None) the table itself."""
+        for column, said in words.items():
+            what = f"TABLE {self.name(table)}" if column is None else f"COLUMN {self.name(table)}.{self.quoted(column)}"
+            self.ask(f"COMMENT ON {what} IS {'NULL' if said is None else self.text(said)}")
 
     # What all do alike.
 
@@ -414,15 +415,14 @@ class SqlWarehouse:
         return bool(self.ask(f"SELECT 1 FROM {self.name(table.name)} WHERE NOT (_segment LIKE {self.text(hub + '/%')}) LIMIT 1"))
 
     def _comment(self, table: str, comment: str | None, columns: Mapping[str, str | None]) -> None:
-        """Say in the warehouse what the table and its columns are."""
+        """Keep what the warehouse says of the table and its columns as the spec has it."""
         known = self._known(table)
-        if known.comment != comment:
-            self.describe(table, None, comment)
-            known.comment = comment
-        for column, words in columns.items():
-            if column in known.columns and known.comments.get(column) != words:
-                self.describe(table, column, words)
-                known.comments[column] = words
+        told: dict[str | None, str | None] = {None: comment} if known.comment != comment else {}
+        told |= {name: words for name, words in columns.items() if name in known.columns and known.comments.get(name) != words}
+        if told:
+            self.describe(table, told)
+        known.comment = comment
+        known.comments |= {name: words for name, words in told.items() if name is not None}
 
     def _kept(self, table: Table) -> list[str]:
         """Columns that the spec no longer names: what they hold stays."""
