@@ -22,6 +22,14 @@ from rest_syncer.engine.destinations.snowflake import Snowflake
 from rest_syncer.engine.project import quoted
 from tests.big import StandIn
 
+SLOW = ("snowflake", "bigquery")
+"""Kinds whose stand-ins take their time."""
+IMPOSSIBLE = {
+    "snowflake": ["it's"],  # to Snowflake it is one as any; fakesnow puts names into statements of its own as they are
+    "bigquery": ['quo"te', "a.b", "semi;colon", "{x}", "$1", "?"],
+}
+"""Names that no column can have, by kind."""
+
 HUB, OTHER_HUB = "0a0a0a0a", "0b0b0b0b"
 ORDERS = Table(
     schema="shop",
@@ -127,6 +135,10 @@ class Client(Protocol):
     def ask(self, sql: str) -> list[tuple[Any, ...]]: ...
     def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]: ...
     def open(self, schema: str) -> Warehouse: ...
+
+
+def kind_of(client: Client) -> str:
+    return client.url.partition(":")[0]
 
 
 @dataclass

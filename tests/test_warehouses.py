@@ -16,7 +16,7 @@ from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Tabl
 from rest_syncer.engine.errors import WarehouseError
 from rest_syncer.engine.project import quoted
 from rest_syncer.engine.stage import RejectedValue
-from tests.shop import HUB, ORDERS, OTHER_HUB, Client, Shop, V, v
+from tests.shop import HUB, IMPOSSIBLE, ORDERS, OTHER_HUB, Client, Shop, V, kind_of, v
 
 
 @pytest.fixture
@@ -304,6 +304,8 @@ def test_a_ledger_that_is_not_ours_is_not_touched(shop: Shop) -> None:
 
 
 def test_descriptions_are_comments_and_follow_the_spec(shop: Shop) -> None:
+    if kind_of(shop.client) == "snowflake":
+        pytest.skip("fakesnow forgets what columns are; test_snowflake looks at the statements")
     shop.load(v(1))
     ours = [
         ("_synced_at", "When this row last changed here."),
@@ -350,6 +352,7 @@ OUR_WORDS = [
 """What a query may be tempted to call something of its own."""
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", ODD_NAMES + OUR_WORDS)
 def test_a_column_may_have_any_name(shop: Shop, name: str) -> None:
     table = replace(ORDERS, columns=[Column("id", "BIGINT", None), Column(name, "VARCHAR", None), Column("at", "TIMESTAMPTZ", None)])
@@ -367,6 +370,7 @@ def test_a_column_may_have_any_name(shop: Shop, name: str) -> None:
     assert found == [(1, "c", False), (2, "a", True), (3, "c", True)]
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", ODD_NAMES + OUR_WORDS)
 def test_a_key_may_have_any_name(shop: Shop, name: str) -> None:
     table = Table("shop", "keyed", None, [Column(name, "BIGINT", None), Column("x", "VARCHAR", None)], [name], None)
@@ -381,6 +385,7 @@ def test_a_key_may_have_any_name(shop: Shop, name: str) -> None:
     assert shop.ask(f"SELECT {quoted(name)}, x, _deleted_at IS NOT NULL FROM shop.keyed ORDER BY 1") == [(5, "c", False), (7, "a", True)]
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", ODD_NAMES + OUR_WORDS)
 def test_a_cursor_may_have_any_name(shop: Shop, name: str) -> None:
     table = Table("shop", "timed", None, [Column("id", "BIGINT", None), Column(name, "BIGINT", None)], ["id"], name)
@@ -388,6 +393,24 @@ def test_a_cursor_may_have_any_name(shop: Shop, name: str) -> None:
     assert shop.load(V({"id": 1, name: 3}, run=2), table=table) == Receipt(2, read=1, stale=1)
     assert shop.load(V({"id": 1, name: 6}, run=3), table=table) == Receipt(3, read=1, updated=1)
     assert shop.ask(f"SELECT {quoted(name)} FROM shop.timed") == [(6,)]
+
+
+def test_columns_and_keys_may_have_any_names_at_once(shop: Shop) -> None:
+    """But for those that a warehouse cannot have, which its `check` refuses."""
+    names = [name for name in [*ODD_NAMES, *OUR_WORDS] if name not in IMPOSSIBLE.get(kind_of(shop.client), ())]
+    columns = [Column(name, "BIGINT", None) for name in names] + [Column("x", "VARCHAR", None)]
+    table = Table("shop", "named", None, columns, names[::2], names[1])
+
+    def row(key: int, x: str, **place: Any) -> V:
+        return V(dict.fromkeys(names, key) | {"x": x}, **{"line": key, **place})
+
+    assert shop.load(row(5, "a"), row(5, "b", line=9), row(7, "a"), table=table) == Receipt(1, read=3, inserted=2, duplicates=1)
+    assert shop.load(row(5, "c", run=2), row(7, "a", run=2), table=table) == Receipt(2, read=2, updated=1, unchanged=1)
+    gone = {"starts": (3,), "gone_since": 3, "marks_gone": True}
+    assert shop.load(row(5, "c", run=3, epoch=3), table=table, **gone) == Receipt(3, read=1, unchanged=1, deleted=1)
+    values = ", ".join(quoted(name.upper() if name.isascii() and name.isidentifier() else name) for name in names)
+    found = shop.ask(f"SELECT {values}, x, _deleted_at IS NOT NULL FROM shop.named ORDER BY x DESC")
+    assert found == [(*[5] * len(names), "c", False), (*[7] * len(names), "a", True)]
 
 
 # Rejects and the ledger.

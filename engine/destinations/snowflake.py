@@ -152,11 +152,11 @@ class Snowflake(SqlWarehouse):
         return tables
 
     def describe(self, table: str, words: Mapping[str | None, str | None]) -> None:
-        if None in words:
-            self.ask(f"COMMENT ON TABLE {self.name(table)} IS {self.text(words[None] or '')}")
-        columns = [f"COLUMN {self.quoted(name)} COMMENT {self.text(said or '')}" for name, said in words.items() if name is not None]
-        if columns:
-            self.ask(f"ALTER TABLE {self.name(table)} ALTER {', '.join(columns)}")
+        for column, said in words.items():
+            what = f"COMMENT ON TABLE {self.name(table)} IS"
+            if column is not None:
+                what = f"ALTER TABLE {self.name(table)} ALTER COLUMN {self.quoted(column)} COMMENT"
+            self.ask(f"{what} {self.text(said or '')}")
 
     def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
         marks = ", ".join(self.instant("?") if kind == "TIMESTAMPTZ" else "?" for kind in columns.values())
