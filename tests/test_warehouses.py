@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Table, Warehouse
+from rest_syncer.engine.destinations.sql import SqlWarehouse
+from rest_syncer.engine.destinations.upsert import Upsert
 from rest_syncer.engine.errors import WarehouseError
 from rest_syncer.engine.project import quoted
 from rest_syncer.engine.stage import RejectedValue
@@ -94,6 +96,30 @@ def test_what_fails_in_its_midst_leaves_nothing(shop: Shop) -> None:
     assert (shop.orders(), shop.columns()) == (found, columns)
     assert shop.target.seen(HUB, ORDERS).load == 1
     assert shop.target.commit(batch) == Receipt(2, read=2, inserted=1, updated=1)
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["a column more", "a table that was dropped"])
+def test_a_load_that_ends_before_its_rows_come_leaves_nothing_that_is_taken_for_filled(shop: Shop, is_new: bool) -> None:
+    """Some warehouses change a table's shape apart from the load; all know that it is to be filled."""
+    if not isinstance(shop.target, SqlWarehouse):
+        pytest.skip("makes its tables in the commit itself")
+    shop.load(v(1))
+    if is_new:
+        shop.change("DROP TABLE shop.orders")
+    wider = replace(ORDERS, columns=[*ORDERS.columns, Column("note", "VARCHAR", None)])
+    batch = shop.batch(V({"id": 1, "sum": "1.00", "at": 10, "note": "x"}, run=2), table=wider)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shop.target, "_take", ended)
+        shop.target.commit(batch)
+    shop.target.close()
+    seen = shop.target.seen(HUB, wider)
+    assert (seen.load, seen.fits and seen.prints == {"id": "p"}) == (1, False)
+    assert shop.target.commit(batch).load == 2
+    assert shop.target.seen(HUB, wider).fits
+
+
+def ended(load: Upsert) -> Receipt:
+    raise KeyboardInterrupt
 
 
 # Which version wins, and what is counted.

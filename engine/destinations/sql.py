@@ -354,18 +354,18 @@ class SqlWarehouse:
             self._create(table.name, {**declared, **added}, [*table.key, "_version"] if table.keeps_versions else table.key)
         else:
             self._rename(table)
-            there = self._known(table.name)
-            for column, type_ in declared.items():
-                kind = self.kind(type_)
-                there_as = {self.fold(name): kind for name, kind in there.columns.items()}.get(self.fold(column))
-                if there_as not in (None, kind):
-                    self._may_retype(table, hub, column, f"{there_as}, the spec says {kind}")
-                    self._unsettle(table)
-                    self.ask(f"ALTER TABLE {name} DROP COLUMN {self.quoted(column)}")
-                if there_as != kind:
-                    self._unsettle(table)
-                    self.ask(f"ALTER TABLE {name} ADD COLUMN {self.quoted(column)} {kind}")
-                    self._tables = None
+            kinds = {self.fold(column): kind for column, kind in self._known(table.name).columns.items()}
+            odd = {column: self.kind(type_) for column, type_ in declared.items() if kinds.get(self.fold(column)) != self.kind(type_)}
+            retyped = [column for column in odd if self.fold(column) in kinds]
+            for column in retyped:
+                self._may_retype(table, hub, column, f"{kinds[self.fold(column)]}, the spec says {odd[column]}")
+            if odd:
+                self._unsettle(table)
+                self._tables = None
+            for column in retyped:
+                self.ask(f"ALTER TABLE {name} DROP COLUMN {self.quoted(column)}")
+            for column, kind in odd.items():
+                self.ask(f"ALTER TABLE {name} ADD COLUMN {self.quoted(column)} {kind}")
         self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
 
     def _unsettle(self, table: Table) -> None:
