@@ -7,12 +7,15 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from google.cloud import bigquery
 
+from tests import snow
+from tests.big import StandIn
 from tests.buckets import ENVIRONMENT, Buckets
 from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
-from tests.shop import Client, Database, File, Lake
+from tests.shop import SLOW, Client, Cloud, Database, File, Lake, Project
 
 hypothesis.settings.register_profile("timeless", deadline=None)
 hypothesis.settings.load_profile("timeless")
@@ -47,6 +50,24 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def snowflake() -> Iterator[snow.Account]:
+    """A Snowflake account for all tests of a process, and what a user's environment says of it."""
+    if not snow.PROGRAM.exists():
+        pytest.skip("needs fakesnow (make .venv/fakesnow/.ready)")
+    with snow.serving() as account, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SNOWFLAKE_PASSWORD", "hush")
+        yield account
+
+
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """What stands in for a BigQuery project, wherever a client of one is made."""
+    behind = StandIn.new()
+    monkeypatch.setattr(bigquery, "Client", lambda project: behind.another())
+    return behind
+
+
+@pytest.fixture(scope="session")
 def s3() -> Iterator[Buckets]:
     """An S3 server for all tests of a process."""
     with serving_buckets() as server:
@@ -71,13 +92,21 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{server.bucket()}/hubs"
 
 
-@pytest.fixture(params=["duckdb", "postgresql", "delta"])
+@pytest.fixture(params=["duckdb", "postgresql", "delta", "snowflake", "bigquery"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
-    """A warehouse of each kind, empty."""
+    """A warehouse of each kind, empty. Stand-ins that take their time are spared the tests marked `many`."""
+    if request.param in SLOW and request.node.get_closest_marker("many"):
+        pytest.skip("the stand-in takes its time; another test has these cases all at once, or they are not the warehouse's")
     if request.param == "duckdb":
         return File(tmp_path / "shop.duckdb")
     if request.param == "delta":
         return Lake(tmp_path / "lake")
+    if request.param == "bigquery":
+        behind: StandIn = request.getfixturevalue("project")
+        return Project(behind)
+    if request.param == "snowflake":
+        account: snow.Account = request.getfixturevalue("snowflake")
+        return Cloud(account.database())
     server: Server = request.getfixturevalue("postgres")
     return Database(server.database())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +14,21 @@ import psycopg
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from rest_syncer.engine.destinations import Batch, Column, Receipt, Table, Warehouse
+from rest_syncer.engine.destinations.bigquery import BigQuery
 from rest_syncer.engine.destinations.delta import DeltaLake
 from rest_syncer.engine.destinations.duckdb import DuckDB
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
+from rest_syncer.engine.destinations.snowflake import Snowflake
 from rest_syncer.engine.project import quoted
+from tests.big import StandIn
+
+SLOW = ("snowflake", "bigquery")
+"""Kinds whose stand-ins take their time."""
+IMPOSSIBLE = {
+    "snowflake": ["it's"],  # to Snowflake it is one as any; fakesnow puts names into statements of its own as they are
+    "bigquery": ['quo"te', "a.b", "semi;colon", "{x}", "$1", "?"],
+}
+"""Names that no column can have, by kind."""
 
 HUB, OTHER_HUB = "0a0a0a0a", "0b0b0b0b"
 ORDERS = Table(
@@ -125,6 +137,10 @@ class Client(Protocol):
     def open(self, schema: str) -> Warehouse: ...
 
 
+def kind_of(client: Client) -> str:
+    return client.url.partition(":")[0]
+
+
 @dataclass
 class File:
     """A DuckDB file, as another process has it."""
@@ -207,6 +223,49 @@ class Lake:
 
     def open(self, schema: str) -> Warehouse:
         return DeltaLake(str(self.root), schema)
+
+
+@dataclass
+class Cloud:
+    """A Snowflake database, as another client has it. The catalog has names in capitals."""
+
+    url: str
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with closing(self.open("public")._connection()) as con:
+            for one in sql.split("; "):
+                found = con.cursor().execute(one).fetchall()
+        return [tuple(row) for row in found]
+
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
+        there = self.open("shop")
+        with closing(there):
+            known = there.look()[table]
+        return known.comment, list(known.comments.items())
+
+    def open(self, schema: str) -> Snowflake:
+        return Snowflake(self.url.removeprefix("snowflake:"), schema, pauses=())
+
+
+@dataclass
+class Project:
+    """A BigQuery project: a stand-in, as what looks at its tables from behind."""
+
+    behind: StandIn
+    url: str = "bigquery://my-project"
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.behind.con.cursor() as con:
+            con.execute("SET TimeZone = 'UTC'; USE \"my-project\"")
+            return con.execute(sql).fetchall()
+
+    def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
+        told = self.behind.descriptions
+        columns = self.ask(f"SELECT column_name FROM duckdb_columns() WHERE table_name = '{table}' ORDER BY column_index")
+        return told.get(("shop", table, None)) or None, [(name, told.get(("shop", table, name)) or None) for (name,) in columns]
+
+    def open(self, schema: str) -> Warehouse:
+        return BigQuery("//my-project", schema, pauses=())
 
 
 def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:

@@ -17,20 +17,22 @@ LAYERS = [
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
     "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "fetch", "retention", "earlier", "read", "stage", "destinations",
-    "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.duckdb", "destinations.postgresql",
-    "destinations.delta", "outcome", "chain", "pull", "load", "run", "compact", "look", "serve", "show",
+    "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
+    "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "chain",
+    "pull", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "fetch", "hub", "hub.store", "hub.folder",
     "hub.bucket", "hub.loads", "earlier", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
-    "destinations.duckdb", "destinations.postgresql", "destinations.delta", "chain", "pull", "load", "run", "compact", "look",
+    "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
+    "destinations.bigquery", "chain", "pull", "load", "run", "compact", "look",
     "serve", "show",
 }  # fmt: skip
 
 SEAMS = {
-    "destinations": {"destinations.duckdb", "destinations.postgresql", "destinations.delta"},
+    "destinations": {f"destinations.{kind}" for kind in ("duckdb", "postgresql", "delta", "snowflake", "bigquery")},
     "hub.store": {"hub.folder", "hub.bucket"},
 }
 """A family's front door opens its own rooms, on use."""
@@ -45,8 +47,17 @@ ONLY_IMPORTERS = {
     "httpx": {"fetch"},
     "yaml": {"document"},
     "jsonschema": {"parse"},
-    "duckdb": {"stage", "destinations.duckdb", "destinations.postgresql"},
+    "duckdb": {
+        "stage",
+        "destinations.staged",
+        "destinations.duckdb",
+        "destinations.postgresql",
+        "destinations.snowflake",
+        "destinations.bigquery",
+    },
     "psycopg": {"destinations.postgresql"},
+    "snowflake": {"destinations.snowflake"},
+    "google": {"destinations.bigquery"},
     "deltalake": {"destinations.delta"},
     "oauthlib": {"auth"},
     "zstandard": {"hub.segment"},

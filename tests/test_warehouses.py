@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Table, Warehouse
+from rest_syncer.engine.destinations.sql import SqlWarehouse
+from rest_syncer.engine.destinations.upsert import Upsert
 from rest_syncer.engine.errors import WarehouseError
 from rest_syncer.engine.project import quoted
 from rest_syncer.engine.stage import RejectedValue
-from tests.shop import HUB, ORDERS, OTHER_HUB, Client, Shop, V, v
+from tests.shop import HUB, IMPOSSIBLE, ORDERS, OTHER_HUB, Client, Shop, V, kind_of, v
 
 
 @pytest.fixture
@@ -94,6 +96,30 @@ def test_what_fails_in_its_midst_leaves_nothing(shop: Shop) -> None:
     assert (shop.orders(), shop.columns()) == (found, columns)
     assert shop.target.seen(HUB, ORDERS).load == 1
     assert shop.target.commit(batch) == Receipt(2, read=2, inserted=1, updated=1)
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["a column more", "a table that was dropped"])
+def test_a_load_that_ends_before_its_rows_come_leaves_nothing_that_is_taken_for_filled(shop: Shop, is_new: bool) -> None:
+    """Some warehouses change a table's shape apart from the load; all know that it is to be filled."""
+    if not isinstance(shop.target, SqlWarehouse):
+        pytest.skip("makes its tables in the commit itself")
+    shop.load(v(1))
+    if is_new:
+        shop.change("DROP TABLE shop.orders")
+    wider = replace(ORDERS, columns=[*ORDERS.columns, Column("note", "VARCHAR", None)])
+    batch = shop.batch(V({"id": 1, "sum": "1.00", "at": 10, "note": "x"}, run=2), table=wider)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shop.target, "_take", ended)
+        shop.target.commit(batch)
+    shop.target.close()
+    seen = shop.target.seen(HUB, wider)
+    assert (seen.load, seen.fits and seen.prints == {"id": "p"}) == (1, False)
+    assert shop.target.commit(batch).load == 2
+    assert shop.target.seen(HUB, wider).fits
+
+
+def ended(load: Upsert) -> Receipt:
+    raise KeyboardInterrupt
 
 
 # Which version wins, and what is counted.
@@ -274,7 +300,7 @@ def test_the_type_of_a_key_cannot_change(shop: Shop) -> None:
     text_key = replace(ORDERS, columns=[Column("id", "VARCHAR", None), *ORDERS.columns[1:]])
     with pytest.raises(
         WarehouseError,
-        match=r"shop\.orders\.id is (BIGINT, the spec says VARCHAR|bigint, the spec says text), but it is of the key; drop the table",
+        match=r"shop\.orders\.id is (BIGINT|bigint|NUMBER\(19,0\)|INT64), the spec says (VARCHAR|text|STRING), but it is of the key; drop",
     ):
         shop.target.commit(shop.batch(V({"id": "1", "sum": None, "at": None}, run=2), table=text_key))
     assert shop.orders() == [(1, "1.00", 10, 1, None)]
@@ -304,6 +330,8 @@ def test_a_ledger_that_is_not_ours_is_not_touched(shop: Shop) -> None:
 
 
 def test_descriptions_are_comments_and_follow_the_spec(shop: Shop) -> None:
+    if kind_of(shop.client) == "snowflake":
+        pytest.skip("fakesnow forgets what columns are; test_snowflake looks at the statements")
     shop.load(v(1))
     ours = [
         ("_synced_at", "When this row last changed here."),
@@ -396,6 +424,24 @@ def test_a_cursor_may_have_any_name(shop: Shop, name: str) -> None:
     assert shop.load(V({"id": 1, name: 3}, run=2), table=table) == Receipt(2, read=1, stale=1)
     assert shop.load(V({"id": 1, name: 6}, run=3), table=table) == Receipt(3, read=1, updated=1)
     assert shop.ask(f"SELECT {quoted(name)} FROM shop.timed") == [(6,)]
+
+
+def test_columns_and_keys_may_have_any_names_at_once(shop: Shop) -> None:
+    """But for those that a warehouse cannot have, which its `check` refuses."""
+    names = [name for name in [*ODD_NAMES, *OUR_WORDS] if name not in IMPOSSIBLE.get(kind_of(shop.client), ())]
+    columns = [Column(name, "BIGINT", None) for name in names] + [Column("x", "VARCHAR", None)]
+    table = Table("shop", "named", None, columns, names[::2], names[1])
+
+    def row(key: int, x: str, **place: Any) -> V:
+        return V(dict.fromkeys(names, key) | {"x": x}, **{"line": key, **place})
+
+    assert shop.load(row(5, "a"), row(5, "b", line=9), row(7, "a"), table=table) == Receipt(1, read=3, inserted=2, duplicates=1)
+    assert shop.load(row(5, "c", run=2), row(7, "a", run=2), table=table) == Receipt(2, read=2, updated=1, unchanged=1)
+    gone = {"starts": (3,), "gone_since": 3, "marks_gone": True}
+    assert shop.load(row(5, "c", run=3, epoch=3), table=table, **gone) == Receipt(3, read=1, unchanged=1, deleted=1)
+    values = ", ".join(quoted(name.upper() if name.isascii() and name.isidentifier() else name) for name in names)
+    found = shop.ask(f"SELECT {values}, x, _deleted_at IS NOT NULL FROM shop.named ORDER BY x DESC")
+    assert found == [(*[5] * len(names), "c", False), (*[7] * len(names), "a", True)]
 
 
 # Rejects and the ledger.

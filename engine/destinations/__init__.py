@@ -46,6 +46,15 @@ class Table:
     keeps_versions: bool = False
     """Whether each version of a record is a row of its own."""
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The columns' types, by name."""
+        return {column.name: column.type for column in self.columns}
+
+    @property
+    def key_types(self) -> dict[str, str]:
+        return {name: type_ for name, type_ in self.types.items() if name in self.key}
+
 
 @dataclass(frozen=True)
 class GonePass:
@@ -55,6 +64,10 @@ class GonePass:
     run: int
     ended: tuple[int, int, int]
     began: int
+
+
+TOLD = {"_syncer_told_in": "BIGINT", "_syncer_gone_at": "TIMESTAMPTZ", "_syncer_gone_by": "TIMESTAMPTZ"}
+"""What stands in the files of a delete feed beside the key."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +261,8 @@ _KINDS = {
     "duckdb": _Kind("duckdb", "DuckDB", "duckdb:PATH"),
     "postgresql": _Kind("postgresql", "PostgreSQL", "postgresql://USER@HOST:PORT/DATABASE", "postgresql"),
     "delta": _Kind("delta", "DeltaLake", "delta:FOLDER", "delta"),
+    "snowflake": _Kind("snowflake", "Snowflake", "snowflake://USER@ACCOUNT/DATABASE", "snowflake"),
+    "bigquery": _Kind("bigquery", "BigQuery", "bigquery://PROJECT", "bigquery"),
 }
 _ALIASES = {"postgres": "postgresql"}
 

@@ -216,7 +216,7 @@ class Mirror(DuckDB):
         if self.there:
             is_ours = any(field.name == "_segment" for field in self.there.schema().fields)
             other = f"NOT starts_with(_segment, {text(hub + '/')}) LIMIT 1" if is_ours else "false"
-            self.take(table.name, self.there, types_of(table), other)
+            self.take(table.name, self.there, table.types, other)
 
     def take(self, table: str, there: DeltaTable, types: Mapping[str, str], within: str = "true", where: str = "true") -> None:
         """A lake's rows into the table of that name, made where it is not there: those within a condition in the lake's SQL, and
@@ -317,11 +317,11 @@ class _Load:
     def _fits(self) -> bool:
         """Whether the lake has the declared columns, by their names of today."""
         there = {name.lower(): kind for name, kind in self.mirror.columns(self.table.name).items()}
-        return all(there.get(name.lower()) == kind for name, kind in types_of(self.table).items())
+        return all(there.get(name.lower()) == kind for name, kind in self.table.types.items())
 
     def _take_rows(self, there: DeltaTable, whole: bool) -> None:
         """The rows that the batch may touch, and those that rejects explain."""
-        mirror, types = self.mirror, types_of(self.table)
+        mirror, types = self.mirror, self.table.types
         mirror.ask(f"DELETE FROM {self.name}")
         if whole:
             mirror.take(self.table.name, there, types)
@@ -341,7 +341,7 @@ class _Load:
         """A table expression of the keys that the batch is about; empty where it is about none."""
         batch, columns = self.batch, ", ".join(map(quoted, self.table.key))
         rows = [self.mirror.put(batch)] if batch.files else []
-        told = [self.mirror.put_told(batch, batch.told)] if batch.told and batch.told.files else []
+        told = [self.mirror.put_columns("told", batch.table.key_types, batch.told.files)] if batch.told and batch.told.files else []
         selects = " UNION ALL ".join(f"SELECT {columns} FROM {one}" for one in [*rows, *told])
         return f"({selects})" if selects else ""
 
@@ -394,7 +394,7 @@ class _Load:
         if olds + news > MOST_NAMED and olds:
             if not is_whole:
                 rest = f"NOT EXISTS (SELECT 1 FROM {self.before} AS b WHERE {same})"
-                mirror.take(self.table.name, there, types_of(self.table), where=rest)
+                mirror.take(self.table.name, there, self.table.types, where=rest)
             self._write_all(there, properties)
             return
         rows = mirror.rows(self.table.name, f"_segment IN (SELECT new FROM {self.touched})")
@@ -443,10 +443,6 @@ def tidy(there: DeltaTable | None) -> None:
     if there and len(there.file_uris()) > MOST_FILES:
         with suppress(CommitFailedError):
             there.optimize.compact(target_size=FILE_BYTES, max_concurrent_tasks=1, writer_properties=_WRITER)
-
-
-def types_of(table: Table) -> dict[str, str]:
-    return {column.name: column.type for column in table.columns}
 
 
 _CAUSES = {

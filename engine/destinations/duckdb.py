@@ -16,7 +16,7 @@ import duckdb
 from ..errors import WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
-from . import Batch, Table, Told
+from . import Batch, Table
 from .sql import Known, SqlWarehouse
 
 if TYPE_CHECKING:
@@ -104,11 +104,8 @@ class DuckDB(SqlWarehouse):
     def put(self, batch: Batch) -> str:
         return f"read_parquet([{', '.join(text(file) for file in batch.files)}])"
 
-    def put_keys(self, batch: Batch) -> str:
-        return f"read_parquet([{', '.join(text(file) for file in batch.keys)}])"
-
-    def put_told(self, batch: Batch, told: Told) -> str:
-        return f"read_parquet([{', '.join(text(file) for file in told.files)}])"
+    def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
+        return f"read_parquet([{', '.join(map(text, files))}])"
 
     def instant(self, micros: int | str) -> str:
         return f"make_timestamptz({micros})"

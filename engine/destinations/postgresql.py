@@ -7,11 +7,7 @@ advisory lock, which dies with its connection. `json` columns are `json` and not
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, ClassVar
@@ -23,10 +19,10 @@ from psycopg.conninfo import conninfo_to_dict
 from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
-from ..stage import RejectedValue
-from . import Batch, Receipt, Table, Told
+from . import Batch, Table, staged
 from .sql import ADDED, Known, SqlWarehouse
-from .upsert import TEMPORARY, Upsert
+from .staged import ORDER, Unfit
+from .upsert import TEMPORARY, InPlace
 
 MOST_COLUMNS = 1600
 LONGEST_NAME = 63
@@ -42,24 +38,6 @@ _KINDS = {
     "VARCHAR": "text", "BIGINT": "bigint", "INTEGER": "integer", "DOUBLE": "double precision", "BOOLEAN": "boolean",
     "TIMESTAMPTZ": "timestamp with time zone", "DATE": "date", "JSON": "json",
 }  # fmt: skip
-_ORDER = {
-    "_segment": "text", "_syncer_epoch": "integer", "_syncer_run": "integer", "_syncer_ordinal": "integer",
-    "_syncer_number": "integer", "_syncer_line": "bigint", "_syncer_counted": "boolean", "_syncer_at": "bigint",
-}  # fmt: skip
-"""What stands in a batch's files beside the declared columns."""
-
-
-class _Update(Upsert):
-    """Changed rows are updated in their place: what refers to them, and columns of the user's own, stay as they are."""
-
-    def write(self, replaces: bool, verdicts: str) -> None:
-        if replaces:
-            values = [f"{quoted(name)} = b.{quoted(name)}" for name in self.columns]
-            ours = f"_synced_at = {self.now}, _deleted_at = {self.gone_at}, _segment = b._segment"
-            both = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'updated'"
-            self.sql.ask(f"UPDATE {self.name} AS t SET {', '.join([*values, ours])} FROM {both} WHERE {self.same_key}")
-        new = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict = 'inserted'"
-        self.insert(f"(SELECT b.* FROM {new})", f"CASE WHEN {self._is_gone('s')} THEN {self.now} END")
 
 
 class PostgreSQL(SqlWarehouse):
@@ -69,8 +47,7 @@ class PostgreSQL(SqlWarehouse):
     """
 
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
-    temporary = "pg_temp"
-    upsert = _Update
+    upsert = InPlace
     temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys", "told")
 
     def __init__(self, place: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
@@ -79,8 +56,8 @@ class PostgreSQL(SqlWarehouse):
             known = conninfo_to_dict(url)
         except psycopg.Error:
             raise UsageError("--to: is no URL of PostgreSQL; write postgresql://USER@HOST:PORT/DATABASE") from None
-        super().__init__(f"warehouse postgresql://{known.get('host', 'localhost')}/{known.get('dbname', '')}", schema)
-        self.url, self.pauses = url, pauses
+        super().__init__(f"warehouse postgresql://{known.get('host', 'localhost')}/{known.get('dbname', '')}", schema, pauses)
+        self.url = url
         self._con: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def check(self, tables: Sequence[Table] = ()) -> None:
@@ -96,17 +73,9 @@ class PostgreSQL(SqlWarehouse):
             self._con = None
         self._tables = None
 
-    def commit(self, batch: Batch) -> Receipt:
-        """As every warehouse; a load whose connection was lost is tried again, whole: its number tells whether it had been committed."""
-        for pause in self.pauses:
-            try:
-                return super().commit(batch)
-            except WarehouseError:
-                if self._con is None or not self._con.closed:
-                    raise
-            self.close()
-            time.sleep(pause)
-        return super().commit(batch)
+    @property
+    def lost(self) -> bool:
+        return self._con is not None and self._con.closed
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         cursor = self._connection().execute(sql.encode())
@@ -129,6 +98,9 @@ class PostgreSQL(SqlWarehouse):
         if type_.endswith("[]"):
             return self.kind(type_.removesuffix("[]")) + "[]"
         return _KINDS.get(type_) or type_.replace("DECIMAL", "numeric").replace(" ", "")
+
+    def temporary(self, table: str) -> str:
+        return f"pg_temp.{table}"
 
     def constraints(self, key: Sequence[str]) -> list[str]:
         return [f"PRIMARY KEY ({', '.join(map(quoted, key))})"] if key else []
@@ -161,70 +133,26 @@ class PostgreSQL(SqlWarehouse):
 
     def fitted(self, batch: Batch) -> Batch:
         """Without NUL characters in texts, and without keys that are too long for an index."""
-        if not batch.files:
-            return batch
-        rejects: list[RejectedValue] = []
-        dropped = values = 0
-        with closing(duckdb.connect(":memory:")) as con:
-            for name, why, odd, whole in _unfit(batch.table):
-                for place, raw in con.execute(
-                    f"SELECT _segment, CAST({quoted(name)} AS VARCHAR) FROM {_parquet(batch.files)} WHERE {odd}"
-                ).fetchall():
-                    segment, _, line = place.partition("/")[2].rpartition("#")
-                    shown = json.dumps(raw if len(raw) <= LONGEST_KEY else raw[:LONGEST_KEY] + "…")
-                    kind = next(column.type for column in batch.table.columns if column.name == name).lower()
-                    rejects.append(RejectedValue(segment, int(line), name, kind, shown, why, whole))
-            if not rejects:
-                return batch
-            gone = {(one.segment, one.line) for one in rejects if one.whole}
-            places = ", ".join(text(f"{batch.hub}/{segment}#{line}") for segment, line in gone)
-            if gone:
-                ((dropped,),) = con.execute(
-                    f"SELECT count(*) FILTER (_syncer_counted) FROM {_parquet(batch.files)} WHERE _segment IN ({places})"
-                ).fetchall()
-            values = sum(1 for one in rejects if not one.whole and (one.segment, one.line) not in gone)
-        return replace(
-            batch,
-            rejects=[*batch.rejects, *rejects],
-            rejected=batch.rejected + dropped,
-            rejected_values=batch.rejected_values + values,
-        )
+        return staged.fitted(batch, _unfit(batch.table))
 
     def put(self, batch: Batch) -> str:
-        columns = {column.name: column.type for column in batch.table.columns}
-        kinds = {name: self.kind(type_) for name, type_ in columns.items()} | _ORDER
-        listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in kinds.items())
+        columns = batch.table.types | ORDER
+        listed = ", ".join(f"{quoted(name)} {self.kind(type_)}" for name, type_ in columns.items())
         self.ask(f"CREATE TEMP TABLE rows ({listed})")
-        whole = [odd for _, _, odd, is_key in _unfit(batch.table) if is_key]
-        where = f" WHERE NOT ({' OR '.join(f'coalesce({odd}, false)' for odd in whole)})" if whole else ""
-        values = ", ".join([*(_written(name, type_) for name, type_ in columns.items()), *map(quoted, _ORDER)])
-        self._copy("rows", f"SELECT {values} FROM {_parquet(batch.files)}{where}", Path(batch.files[0]).parent)
+        written = {name: _written(name, type_) for name, type_ in columns.items()}
+        self._copy("rows", staged.selected(batch.files, written, _unfit(batch.table)), Path(batch.files[0]).parent)
         return "pg_temp.rows"
 
-    def put_keys(self, batch: Batch) -> str:
-        return self._put("keys", self._key_kinds(batch), batch.keys)
-
-    def put_told(self, batch: Batch, told: Told) -> str:
-        own = {"_syncer_told_in": "BIGINT", "_syncer_gone_at": "TIMESTAMPTZ", "_syncer_gone_by": "TIMESTAMPTZ"}
-        return self._put("told", self._key_kinds(batch) | own, told.files)
-
-    def _key_kinds(self, batch: Batch) -> dict[str, str]:
-        return {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}
-
-    def _put(self, table: str, columns: Mapping[str, str], files: Sequence[str]) -> str:
-        """Some columns of files into a temporary table."""
-        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in columns.items())})")
-        values = ", ".join(_written(name, type_) for name, type_ in columns.items())
-        self._copy(table, f"SELECT {values} FROM {_parquet(files)}", Path(files[0]).parent)
+    def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
+        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
+        written = {name: _written(name, type_) for name, type_ in types.items()}
+        self._copy(table, staged.selected(files, written, ()), Path(files[0]).parent)
         return f"pg_temp.{table}"
 
     def _copy(self, table: str, rows: str, folder: Path) -> None:
         """Rows that DuckDB selects into a temporary table, by way of a file in the folder."""
-        with NamedTemporaryFile(suffix=".csv", dir=folder) as file, closing(duckdb.connect(":memory:")) as con:
-            con.execute("SET TimeZone = 'UTC'")
-            con.execute("SET memory_limit = '250MB'")
-            con.execute(f"SET temp_directory = {text(str(folder))}")
-            con.execute(f"COPY ({rows}) TO {text(file.name)} (FORMAT csv, HEADER false, FORCE_QUOTE *)")
+        with NamedTemporaryFile(suffix=".csv", dir=folder) as file:
+            staged.copy(rows, file.name, "FORMAT csv, HEADER false, FORCE_QUOTE *", folder)
             with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:
                 for piece in _pieces(Path(file.name)):
                     copy.write(piece)
@@ -241,7 +169,7 @@ class PostgreSQL(SqlWarehouse):
             return f"CAST({value} AS text{type_.removeprefix('JSON')})"
         return f'{value} COLLATE "C"' if type_.startswith("VARCHAR") else value
 
-    def digest(self, values: Sequence[str]) -> str:
+    def digest(self, values: Mapping[str, str]) -> str:
         return f"md5(CAST(row({', '.join(values)}) AS text))"
 
     def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
@@ -258,7 +186,7 @@ class PostgreSQL(SqlWarehouse):
 
 def _mistakes(table: Table) -> Iterator[str]:
     """What of a table PostgreSQL cannot have."""
-    most = MOST_COLUMNS - max(len(ADDED), len(_ORDER))
+    most = MOST_COLUMNS - max(len(ADDED), len(ORDER))
     if len(table.columns) > most:
         yield f"{table.name}: has {len(table.columns):,} properties, and a table of PostgreSQL {most:,} at most; leave some out"
     for name in (table.schema, table.name, *(column.name for column in table.columns)):
@@ -266,15 +194,14 @@ def _mistakes(table: Table) -> Iterator[str]:
             yield f"{table.name}: the name {name} is longer than {LONGEST_NAME} bytes, which PostgreSQL would cut off; shorten it"
 
 
-def _unfit(table: Table) -> Iterator[tuple[str, str, str, bool]]:
-    """Of each column: why a value cannot be held, the condition for that, and whether its record goes with it."""
+def _unfit(table: Table) -> Iterator[Unfit]:
     for column in table.columns:
         is_key = column.name in table.key
         if odd := _holds_nul(column.name, column.type):
-            yield column.name, "holds a NUL character, which no text of PostgreSQL can", odd, is_key
+            yield Unfit(column.name, "holds a NUL character, which no text of PostgreSQL can", odd, is_key)
         if column.type == "VARCHAR" and is_key:
             too_long = f"strlen({quoted(column.name)}) > {LONGEST_KEY}"
-            yield column.name, f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True
+            yield Unfit(column.name, f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True)
 
 
 def _holds_nul(name: str, type_: str) -> str | None:
@@ -291,17 +218,11 @@ _ELEMENT = r"""CASE WHEN one IS NULL THEN 'NULL' ELSE '"' || replace(replace(CAS
 
 
 def _written(name: str, type_: str) -> str:
-    """A value as COPY reads it; NULL for one that cannot be held."""
-    written = quoted(name)
-    if type_.endswith("[]"):
-        elements = f"list_transform({quoted(name)}, lambda one: {_ELEMENT})"
-        written = f"CASE WHEN {quoted(name)} IS NOT NULL THEN '{{' || array_to_string({elements}, ',') || '}}' END"
-    odd = _holds_nul(name, type_)
-    return f"CASE WHEN NOT coalesce({odd}, false) THEN {written} END" if odd else written
-
-
-def _parquet(files: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(text, files))}])"
+    """A value as COPY reads it."""
+    if not type_.endswith("[]"):
+        return quoted(name)
+    elements = f"list_transform({quoted(name)}, lambda one: {_ELEMENT})"
+    return f"CASE WHEN {quoted(name)} IS NOT NULL THEN '{{' || array_to_string({elements}, ',') || '}}' END"
 
 
 def _pieces(file: Path) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 from ..errors import WarehouseError
 from ..hub.segment import run_of
 from ..project import quoted, text
-from . import Batch, Column, Receipt, Rejected, Seen, Table, Told
+from . import TOLD, Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
 from .versions import Versions
 
@@ -71,13 +72,13 @@ class SqlWarehouse:
 
     errors: ClassVar[tuple[type[Exception], ...]] = ()
     """What a statement may raise."""
-    temporary: str = "temp"
-    """The schema of temporary tables."""
     temporaries: ClassVar[tuple[str, ...]] = TEMPORARY
     upsert: type[Upsert] = Upsert
+    shapes_apart: ClassVar[bool] = False
+    """Whether making or changing a table would end a transaction, or cannot stand in one: then it is done before."""
 
-    def __init__(self, where: str, schema: str) -> None:
-        self.where, self.schema = where, schema
+    def __init__(self, where: str, schema: str, pauses: Sequence[float] = ()) -> None:
+        self.where, self.schema, self.pauses = where, schema, pauses
         self._tables: dict[str, Known] | None = None
 
     # What a kind says in its own way.
@@ -93,6 +94,19 @@ class SqlWarehouse:
         """What went wrong, without anything that may be data, and what to do."""
         raise NotImplementedError
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection was lost, so that what it was in may be tried again."""
+        return False
+
+    def quoted(self, name: str) -> str:
+        """A name as a statement has it."""
+        return quoted(name)
+
+    def text(self, value: str) -> str:
+        """A text as a statement has it."""
+        return text(value)
+
     def kind(self, type_: str) -> str:
         """What the warehouse calls a type of DuckDB's, as `look` gives it, too."""
         return type_
@@ -102,7 +116,22 @@ class SqlWarehouse:
         return name
 
     def name(self, table: str) -> str:
-        return f"{quoted(self.schema)}.{quoted(table)}"
+        return f"{self.quoted(self.schema)}.{self.quoted(table)}"
+
+    def temporary(self, table: str) -> str:
+        """What a temporary table is called."""
+        return f"temp.{table}"
+
+    def prepare(self, load: Upsert) -> None:
+        """Make what a load needs, for a warehouse that can make no temporary table in a transaction."""
+
+    def keep(self, table: str, select: str) -> None:
+        """Keep what a SELECT gives in a temporary table, until the load ends or it is discarded."""
+        self.ask(f"CREATE TEMP TABLE {table} AS {select}")
+
+    def discard(self, table: str) -> None:
+        """Keep it no longer; something else may be kept in its place."""
+        self.ask(f"DROP TABLE {self.temporary(table)}")
 
     def constraints(self, key: Sequence[str]) -> list[str]:
         """What stands behind the columns of a table with a key."""
@@ -128,12 +157,8 @@ class SqlWarehouse:
         """Put a batch's rows where the warehouse can read them; a table expression."""
         raise NotImplementedError
 
-    def put_keys(self, batch: Batch) -> str:
-        """As `put`, its further keys."""
-        raise NotImplementedError
-
-    def put_told(self, batch: Batch, told: Told) -> str:
-        """As `put`, what a delete feed tells."""
+    def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
+        """As `put`, some columns of files, for which a temporary table may be called `table`."""
         raise NotImplementedError
 
     def instant(self, micros: int | str) -> str:
@@ -148,17 +173,40 @@ class SqlWarehouse:
         """A value as one that can be compared, in the order in which DuckDB has them."""
         return value
 
-    def digest(self, values: Sequence[str]) -> str:
-        """What is the same for the same values, and for no others."""
+    def digest(self, values: Mapping[str, str]) -> str:
+        """What is the same for the same values, and for no others; they come with their types."""
         listed = ", ".join(f"CAST({value} AS VARCHAR)" for value in values)
         return f"md5(CAST(to_json(list_value({listed})) AS VARCHAR))"
+
+    def before(self, one: Sequence[str], other: Sequence[str]) -> str:
+        """Whether some numbers come before others: the first that differ decide."""
+        return f"row({', '.join(one)}) < row({', '.join(other)})"
+
+    def later(self, one: str, other: str) -> str:
+        """The later of two instants, or the one that is not NULL."""
+        return f"greatest({one}, {other})"
+
+    def values(self, alias: str, names: Sequence[str], rows: Sequence[Sequence[int]]) -> str:
+        """A table expression of numbers, with names behind its alias."""
+        listed = ", ".join(f"({', '.join(map(str, row))})" for row in rows)
+        return f"(VALUES {listed}) AS {alias}({', '.join(names)})"
+
+    def joined(self, value: str, order: Sequence[str]) -> str:
+        """The texts of a group behind each other, in an order."""
+        return f"string_agg({value}, '' ORDER BY {', '.join(order)})"
+
+    def describe(self, table: str, words: Mapping[str | None, str | None]) -> None:
+        """Say in the warehouse what some columns of a table are, and (None) the table itself."""
+        for column, said in words.items():
+            what = f"TABLE {self.name(table)}" if column is None else f"COLUMN {self.name(table)}.{self.quoted(column)}"
+            self.ask(f"COMMENT ON {what} IS {'NULL' if said is None else self.text(said)}")
 
     # What all do alike.
 
     def identity(self, hub: str) -> str:
-        with self._transaction():
+        with self._ready():
             known = self._own_id() or secrets.token_hex(4)
-            if not self.ask(f"SELECT 1 FROM {self.name('_syncer_receipts')} WHERE hub = {text(hub)} AND load = 0"):
+            if not self.ask(f"SELECT 1 FROM {self.name('_syncer_receipts')} WHERE hub = {self.text(hub)} AND load = 0"):
                 self._add("_syncer_receipts", [{"hub": hub, "warehouse": known, "collection": "", "load": 0}])
         return known
 
@@ -192,7 +240,7 @@ class SqlWarehouse:
             raise WarehouseError(f"{place} {what[0]}, and `mode: history` {what[1]}; drop the table, and it is filled anew from the hub")
 
     def _sources(self, table: Table) -> tuple[str, ...]:
-        receipts = f"{self.name('_syncer_receipts')} WHERE collection = {text(table.name)} AND source IS NOT NULL"
+        receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)} AND source IS NOT NULL"
         return tuple(str(source) for (source,) in self.ask(f"SELECT DISTINCT source FROM {receipts} ORDER BY 1"))
 
     def _there(self, column: Column, columns: Container[str]) -> str:
@@ -201,37 +249,66 @@ class SqlWarehouse:
         return next((name for name in names if self.fold(name) in columns), column.name)
 
     def commit(self, batch: Batch) -> Receipt:
-        with self._transaction():
-            done = self._receipt(batch)
-            if done:
+        """As every warehouse; where its connection was lost, it is tried again, whole: its number tells whether it had been committed."""
+        for pause in self.pauses:
+            try:
+                return self._commit(batch)
+            except WarehouseError:
+                if not self.lost:
+                    raise
+            self.close()
+            time.sleep(pause)
+        return self._commit(batch)
+
+    def _commit(self, batch: Batch) -> Receipt:
+        if not self.shapes_apart:
+            with self._ready():
+                return self._receipt(batch) or self._take(self._prepared(batch))
+        with self._tidy():
+            self._make_ours()
+            if done := self._receipt(batch):
                 return done
-            batch = self.fitted(batch)
-            self._shape(batch.table, batch.hub)
-            self._add_rejects(batch)
-            rows = self.put(batch) if batch.files else ""
-            keys = self.put_keys(batch) if batch.keys and batch.marks_gone else ""
-            told = self.put_told(batch, batch.told) if batch.told and batch.told.files else ""
-            way = Versions if batch.table.keeps_versions else self.upsert
-            receipt = way(self, batch, rows, keys, told, self._kept(batch.table), self._refused(batch)).run()
-            if not batch.marks_gone:
-                receipt = replace(receipt, held_back=batch.held_back + receipt.held_back)
-            self._prune_rejects(batch)
-            row = {
-                "source": batch.source,
-                "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
-                "told_until": batch.told and (batch.told.known if receipt.held_back else batch.told.until),
-                "hub": batch.hub,
-                "collection": batch.table.name,
-                "committed_at": batch.synced_at,
-                "properties": json.dumps(batch.prints),
-            }
-            self._add("_syncer_receipts", [{**row, "warehouse": self._own_id(), **asdict(receipt)}])
+            load = self._prepared(batch)
+            self.prepare(load)
+            with self._transaction():
+                # where nothing else keeps loaders apart: whoever writes the same rows waits, or fails
+                self.ask(f"UPDATE {self.name('_syncer_receipts')} SET committed_at = {self.instant(batch.synced_at)} WHERE load = 0")
+                return self._receipt(batch) or self._take(load)
+
+    def _prepared(self, batch: Batch) -> Upsert:
+        """A batch that can be taken: its rows are in the warehouse, and its table has the shape for them."""
+        batch = self.fitted(batch)
+        rows = self.put(batch) if batch.files else ""
+        keys = self.put_columns("keys", batch.table.key_types, batch.keys) if batch.keys and batch.marks_gone else ""
+        told = self.put_columns("told", batch.table.key_types | TOLD, batch.told.files) if batch.told and batch.told.files else ""
+        self._shape(batch.table, batch.hub)
+        way = Versions if batch.table.keeps_versions else self.upsert
+        return way(self, batch, rows, keys, told, self._kept(batch.table))
+
+    def _take(self, load: Upsert) -> Receipt:
+        """A batch's rows, rejects and receipt."""
+        batch = load.batch
+        self._add_rejects(batch)
+        receipt = load.run(self._refused(batch))
+        if not batch.marks_gone:
+            receipt = replace(receipt, held_back=batch.held_back + receipt.held_back)
+        self._prune_rejects(batch)
+        row = {
+            "source": batch.source,
+            "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
+            "told_until": batch.told and (batch.told.known if receipt.held_back else batch.told.until),
+            "hub": batch.hub,
+            "collection": batch.table.name,
+            "committed_at": batch.synced_at,
+            "properties": json.dumps(batch.prints),
+        }
+        self._add("_syncer_receipts", [{**row, "warehouse": self._own_id(), **asdict(receipt)}])
         return receipt
 
     def books(self, hub: str, collection: str) -> Mapping[int, Receipt]:
         rows = self.ask(
-            f"SELECT load, {', '.join(map(quoted, BOOK))} FROM {self.name('_syncer_receipts')} "
-            f"WHERE hub = {text(hub)} AND collection = {text(collection)} AND load > 0"
+            f"SELECT load, {', '.join(map(self.quoted, BOOK))} FROM {self.name('_syncer_receipts')} "
+            f"WHERE hub = {self.text(hub)} AND collection = {self.text(collection)} AND load > 0"
         )
         return {int(row[0]): Receipt(*(int(value or 0) for value in row)) for row in rows}
 
@@ -243,25 +320,26 @@ class SqlWarehouse:
             f"SELECT collection, property, type, whole_record, count(*), min(reason), min(segment) FROM {self.name('_syncer_rejects')} "
             "GROUP BY collection, property, type, whole_record ORDER BY count(*) DESC, collection, property"
         ):
-            mine = f"collection = {text(collection)} AND coalesce(property, '') = {text(name or '')} AND whole_record = {bool(whole)}"
+            mine = f"collection = {self.text(collection)} AND coalesce(property, '') = {self.text(name or '')}"
+            mine += f" AND whole_record = {bool(whole)}"
             raws = self.ask(f"SELECT DISTINCT raw FROM {self.name('_syncer_rejects')} WHERE {mine} ORDER BY raw LIMIT {samples}")
             found.append(Rejected(collection, name, type_, bool(whole), int(count), reason, segment, [raw for (raw,) in raws]))
         return found
 
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        with self._transaction():
+        with self._ready():
             self._add("_syncer_runs", rows)
 
     def _last(self, hub: str, collection: str, words: str) -> list[tuple[Any, ...]]:
         """Of the last receipt for a hub's collection, its number and these words; nothing where there is none."""
         return self.ask(
             f"SELECT load, {words} FROM {self.name('_syncer_receipts')} "
-            f"WHERE hub = {text(hub)} AND collection = {text(collection)} ORDER BY load DESC LIMIT 1"
+            f"WHERE hub = {self.text(hub)} AND collection = {self.text(collection)} ORDER BY load DESC LIMIT 1"
         )
 
     def _receipt(self, batch: Batch) -> Receipt | None:
         """The receipt of a batch that was committed before. Raises WarehouseError where the batch is not the next one."""
-        rows = self._last(batch.hub, batch.table.name, ", ".join(map(quoted, BOOK)))
+        rows = self._last(batch.hub, batch.table.name, ", ".join(map(self.quoted, BOOK)))
         last = int(rows[0][0]) if rows else 0
         if last == batch.load:
             return Receipt(*(int(value or 0) for value in rows[0]))
@@ -272,23 +350,31 @@ class SqlWarehouse:
     def _shape(self, table: Table, hub: str) -> None:
         """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
         name, there = self.name(table.name), self._known(table.name)
-        declared = {column.name: column.type for column in table.columns}
+        declared = table.types
         if not there.columns:
             added = {**OF_VERSIONS, **ADDED} if table.keeps_versions else ADDED
+            self._unsettle(table)
             self._create(table.name, {**declared, **added}, [*table.key, "_version"] if table.keeps_versions else table.key)
         else:
             self._rename(table)
-            there = self._known(table.name)
-            for column, type_ in declared.items():
-                kind = self.kind(type_)
-                there_as = {self.fold(name): kind for name, kind in there.columns.items()}.get(self.fold(column))
-                if there_as not in (None, kind):
-                    self._may_retype(table, hub, column, f"{there_as}, the spec says {kind}")
-                    self.ask(f"ALTER TABLE {name} DROP COLUMN {quoted(column)}")
-                if there_as != kind:
-                    self.ask(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
-                    self._tables = None
+            kinds = {self.fold(column): kind for column, kind in self._known(table.name).columns.items()}
+            odd = {column: self.kind(type_) for column, type_ in declared.items() if kinds.get(self.fold(column)) != self.kind(type_)}
+            retyped = [column for column in odd if self.fold(column) in kinds]
+            for column in retyped:
+                self._may_retype(table, hub, column, f"{kinds[self.fold(column)]}, the spec says {odd[column]}")
+            if odd:
+                self._unsettle(table)
+                self._tables = None
+            for column in retyped:
+                self.ask(f"ALTER TABLE {name} DROP COLUMN {self.quoted(column)}")
+            for column, kind in odd.items():
+                self.ask(f"ALTER TABLE {name} ADD COLUMN {self.quoted(column)} {kind}")
         self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
+
+    def _unsettle(self, table: Table) -> None:
+        """Before a table's shape changes apart from its load: should that die in between, the next one fills every column anew."""
+        if self.shapes_apart:
+            self.ask(f"UPDATE {self.name('_syncer_receipts')} SET properties = '{{}}' WHERE collection = {self.text(table.name)}")
 
     def _rename(self, table: Table) -> None:
         """Give columns that were called otherwise before the names of today."""
@@ -296,16 +382,16 @@ class SqlWarehouse:
         for column in table.columns:
             old = self._there(column, there)
             if old != column.name and self.fold(old) in there:
-                self.ask(f"ALTER TABLE {self.name(table.name)} RENAME COLUMN {quoted(old)} TO {quoted(column.name)}")
                 self.ask(
-                    f"UPDATE {self.name('_syncer_rejects')} SET property = {text(column.name)} "
-                    f"WHERE collection = {text(table.name)} AND property = {text(old)}"
+                    f"UPDATE {self.name('_syncer_rejects')} SET property = {self.text(column.name)} "
+                    f"WHERE collection = {self.text(table.name)} AND property = {self.text(old)}"
                 )
+                self.ask(f"ALTER TABLE {self.name(table.name)} RENAME COLUMN {self.quoted(old)} TO {self.quoted(column.name)}")
                 self._tables = None
 
     def _create(self, table: str, columns: Mapping[str, str], key: Sequence[str] = ()) -> None:
         kinds = {column: self.kind(type_) for column, type_ in columns.items()}
-        listed = [f"{quoted(column)} {kind}" for column, kind in kinds.items()]
+        listed = [f"{self.quoted(column)} {kind}" for column, kind in kinds.items()]
         self.ask(f"CREATE TABLE {self.name(table)} ({', '.join(listed + self.constraints(key))})")
         self._known(table).columns.update(kinds)
 
@@ -329,18 +415,17 @@ class SqlWarehouse:
     def _has_strangers(self, table: Table, hub: str) -> bool:
         """Whether there are rows of another hub. Raises WarehouseError where the table is not syncer's at all."""
         self._is_ours(table.name, ADDED)
-        return bool(self.ask(f"SELECT 1 FROM {self.name(table.name)} WHERE NOT starts_with(_segment, {text(hub + '/')}) LIMIT 1"))
+        return bool(self.ask(f"SELECT 1 FROM {self.name(table.name)} WHERE NOT (_segment LIKE {self.text(hub + '/%')}) LIMIT 1"))
 
     def _comment(self, table: str, comment: str | None, columns: Mapping[str, str | None]) -> None:
-        """Say in the warehouse what the table and its columns are."""
-        name, known = self.name(table), self._known(table)
-        if known.comment != comment:
-            self.ask(f"COMMENT ON TABLE {name} IS {_text_or_null(comment)}")
-            known.comment = comment
-        for column, words in columns.items():
-            if column in known.columns and known.comments.get(column) != words:
-                self.ask(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {_text_or_null(words)}")
-                known.comments[column] = words
+        """Keep what the warehouse says of the table and its columns as the spec has it."""
+        known = self._known(table)
+        told: dict[str | None, str | None] = {None: comment} if known.comment != comment else {}
+        told |= {name: words for name, words in columns.items() if name in known.columns and known.comments.get(name) != words}
+        if told:
+            self.describe(table, told)
+        known.comment = comment
+        known.comments |= {name: words for name, words in told.items() if name is not None}
 
     def _kept(self, table: Table) -> list[str]:
         """Columns that the spec no longer names: what they hold stays."""
@@ -349,7 +434,7 @@ class SqlWarehouse:
 
     def _add_rejects(self, batch: Batch) -> None:
         """Write down what the batch's records had that could not be read."""
-        name, mine = self.name("_syncer_rejects"), f"collection = {text(batch.table.name)}"
+        name, mine = self.name("_syncer_rejects"), f"collection = {self.text(batch.table.name)}"
         if batch.clear_rejects:
             self.ask(f"DELETE FROM {name} WHERE {mine}")
         rows = [
@@ -371,24 +456,23 @@ class SqlWarehouse:
         ]
         self._add("_syncer_rejects", rows)
         if rows:  # what was told of the same records before
-            again = f"(SELECT DISTINCT segment FROM {name} WHERE {mine} AND load = {batch.load})"
-            older = f"r.{mine} AND r.load <> {batch.load} AND r.segment = met.segment"
-            self.ask(f"DELETE FROM {name} AS r USING {again} AS met WHERE {older}")
+            again = f"SELECT segment FROM {name} WHERE {mine} AND load = {batch.load}"
+            self.ask(f"DELETE FROM {name} WHERE {mine} AND load <> {batch.load} AND segment IN ({again})")
 
     def _refused(self, batch: Batch) -> str | None:
         """A table expression of what was rejected of each version, by `_segment`; None where nothing was."""
-        mine = f"FROM {self.name('_syncer_rejects')} WHERE collection = {text(batch.table.name)} AND NOT whole_record"
+        mine = f"FROM {self.name('_syncer_rejects')} WHERE collection = {self.text(batch.table.name)} AND NOT whole_record"
         if not self.ask(f"SELECT 1 {mine} LIMIT 1"):
             return None
-        words = "concat_ws(chr(31), property, raw, reason)"
-        return f"(SELECT segment AS _segment, string_agg({words}, chr(30) ORDER BY property, raw, reason) AS told {mine} GROUP BY segment)"
+        words = self.joined("property || chr(31) || raw || chr(31) || reason || chr(30)", ["property", "raw", "reason"])
+        return f"(SELECT segment AS _segment, {words} AS told {mine} GROUP BY segment)"
 
     def _prune_rejects(self, batch: Batch) -> None:
         """Keep the rejects that explain today's rows: of the very versions that rows show, and of whole records since the last pass.
 
         A key that could not be read is told once, however often it came; of records without any, each is told.
         """
-        name, mine = self.name("_syncer_rejects"), f"collection = {text(batch.table.name)}"
+        name, mine = self.name("_syncer_rejects"), f"collection = {self.text(batch.table.name)}"
         if not self.ask(f"SELECT 1 FROM {name} WHERE {mine} LIMIT 1"):
             return
         shown = f"SELECT 1 FROM {self.name(batch.table.name)} AS t WHERE t._segment = r.segment"
@@ -399,20 +483,39 @@ class SqlWarehouse:
         self.ask(f"DELETE FROM {name} AS r WHERE whole_record AND raw <> 'null' AND EXISTS (SELECT 1 FROM {name} AS n WHERE {again})")
 
     @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """A transaction, with the schema and syncer's own tables there."""
+        with self._tidy():
+            if self.shapes_apart:
+                self._make_ours()
+            with self._transaction():
+                if not self.shapes_apart:
+                    self._make_ours()
+                yield
+
+    @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One transaction, with the schema and syncer's own tables there; rolled back on any error."""
+        """One transaction. Inside of `_tidy`, which rolls it back."""
+        self.ask("BEGIN")
+        yield
+        self.ask("COMMIT")
+
+    def _make_ours(self) -> None:
+        """The schema, and syncer's own tables in it, where they are not there."""
+        self.make_schema()
+        for table, (comment, columns) in OURS.items():
+            if not self._is_ours(table, columns.keys() - _LATER):
+                self._create(table, columns)
+                self._comment(table, comment, {})
+            for column in columns.keys() - self._known(table).columns:
+                self.ask(f"ALTER TABLE {self.name(table)} ADD COLUMN {self.quoted(column)} {self.kind(columns[column])}")
+                self._known(table).columns[column] = self.kind(columns[column])
+
+    @contextlib.contextmanager
+    def _tidy(self) -> Iterator[None]:
+        """Leave nothing behind: a transaction is rolled back on any error, which is told as one of ours, and temporary tables go."""
         try:
-            self.ask("BEGIN")
-            self.make_schema()
-            for table, (comment, columns) in OURS.items():
-                if not self._is_ours(table, columns.keys() - _LATER):
-                    self._create(table, columns)
-                    self._comment(table, comment, {})
-                for column in columns.keys() - self._known(table).columns:
-                    self.ask(f"ALTER TABLE {self.name(table)} ADD COLUMN {quoted(column)} {self.kind(columns[column])}")
-                    self._known(table).columns[column] = self.kind(columns[column])
             yield
-            self.ask("COMMIT")
         except BaseException as error:
             with contextlib.suppress(*self.errors, WarehouseError):
                 self.ask("ROLLBACK")
@@ -427,7 +530,7 @@ class SqlWarehouse:
 
     def _drop_temporary(self) -> None:
         for table in self.temporaries:
-            self.ask(f"DROP TABLE IF EXISTS {self.temporary}.{table}")
+            self.ask(f"DROP TABLE IF EXISTS {self.temporary(table)}")
 
     def _add(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
@@ -441,5 +544,7 @@ class SqlWarehouse:
         return self._tables.setdefault(self.fold(table), Known())
 
 
-def _text_or_null(value: str | None) -> str:
-    return "NULL" if value is None else text(value)
+def stepwise(one: Sequence[str], other: Sequence[str]) -> str:
+    """`SqlWarehouse.before`, for dialects that cannot compare rows."""
+    first = f"{one[0]} < {other[0]}"
+    return first if len(one) == 1 else f"({first} OR ({one[0]} = {other[0]} AND {stepwise(one[1:], other[1:])}))"

@@ -9,19 +9,29 @@ that is not the end by the hub's order, all rows are made anew.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..project import quoted
 from . import GonePass, InDoubt, Receipt
 from .upsert import Upsert
 
+_PASS = ("_syncer_pass", "_syncer_ended_run", "_syncer_ended_ordinal", "_syncer_ended_number", "_syncer_began")
 _BESIDES = ("_segment", "_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line", "_syncer_counted")
 
 
 class Versions(Upsert):
     """The versions of one batch into a table that keeps all, inside of a transaction that the caller holds."""
 
-    def run(self) -> Receipt:
+    def temporaries(self) -> Mapping[str, str]:
+        batch, kept = self.batch, dict[str, str]()
+        if batch.anew:
+            kept |= {"alive": self._alive(), "aside": self._aside()}
+            if self.all:
+                kept["sequence"] = self._sequence(self._whole(self._known_passes, 0))
+        elif self.all:
+            kept |= {"lasts": self._lasts(), "sequence": self._sequence(self._behind())}
+        return kept
+
+    def run(self, refused: str | None = None) -> Receipt:
         batch, book = self.batch, Counter[str]()
         if batch.anew:
             book.update(self._make_anew())
@@ -35,73 +45,92 @@ class Versions(Upsert):
         """The batch behind each record's last version. Raises InDoubt where some of it belongs further to the front."""
         if self.told:
             self._close_returning()
-        backwards = f"row_number() OVER (PARTITION BY {self.key} ORDER BY _version DESC)"
-        self.sql.ask(
-            f"CREATE TEMP TABLE lasts AS SELECT * FROM (SELECT t.*, {backwards} AS _syncer_back FROM {self.name} AS t "
-            f"WHERE EXISTS (SELECT 1 FROM {self.all} AS b WHERE {self.same_key})) AS n WHERE _syncer_back = 1"
-        )
-        lasts, (older, doubt) = f"{self.sql.temporary}.lasts", self._older(self.batch.table.cursor)
+        self.sql.keep("lasts", self._lasts())
+        lasts, (older, doubt) = self.sql.temporary("lasts"), self._older(self.batch.table.cursor)
         late = f"(t._valid_to IS NOT NULL AND b._syncer_run < {self.batch.gone_since or 0})"
         if self.sql.ask(f"SELECT 1 FROM {self.all} AS b JOIN {lasts} AS t ON {self.same_key} WHERE {older} OR {doubt} OR {late} LIMIT 1"):
             raise InDoubt
-        gone = "CASE WHEN _deleted_at IS NOT NULL THEN _valid_to END"
-        old = f"SELECT {self._narrow('t')}, _segment, -1, -1, -1, -1, -1, false, _valid_from, _version, {gone} FROM {lasts} AS t"
-        new = f"SELECT {self._narrow('b')}, {', '.join(_BESIDES)}, {self._own_instant('b')}, {_NONE}, {_NEVER} FROM {self.all} AS b"
-        return self._put_in_order(f"{new} UNION ALL {old}")
+        return self._put_in_order(self._behind())
+
+    def _lasts(self) -> str:
+        """The last versions of the records that the batch has any of."""
+        backwards = f"row_number() OVER (PARTITION BY {self.key} ORDER BY _version DESC)"
+        return (
+            f"SELECT * FROM (SELECT t.*, {backwards} AS _syncer_back FROM {self.name} AS t "
+            f"WHERE EXISTS (SELECT 1 FROM {self.all} AS b WHERE {self.same_key})) AS n WHERE _syncer_back = 1"
+        )
+
+    def _behind(self) -> str:
+        """The batch, and the last versions before it."""
+        lasts = self.sql.temporary("lasts")
+        new = self._in_order("b", list(_BESIDES), self._own_instant("b"), self._none, self._never)
+        gone = f"CASE WHEN t._deleted_at IS NOT NULL THEN t._valid_to ELSE {self._never} END"
+        old = self._in_order("t", ["t._segment", "-1", "-1", "-1", "-1", "-1", "false"], "t._valid_from", "t._version", gone)
+        return f"SELECT {new} FROM {self.all} AS b UNION ALL SELECT {old} FROM {lasts} AS t"
 
     def _make_anew(self) -> Counter[str]:
         """All rows from the batch, which holds every version there is."""
-        batch = self.batch
-        alive = f"SELECT {self.key} FROM {self.name} WHERE _valid_to IS NULL"
-        self.sql.ask(f"CREATE TEMP TABLE alive AS {alive}")
-        known = [one for one in batch.passes if one.run <= (batch.gone_known or 0)]
+        batch, alive = self.batch, self.sql.temporary("alive")
+        self.sql.keep("alive", self._alive())
         self._empty()
-        book = self._from_all(batch.passes if batch.marks_gone else known, batch.told.until if batch.told else 0)
+        book = self._from_all(batch.passes if batch.marks_gone else self._known_passes, batch.told.until if batch.told else 0)
         still = f"SELECT 1 FROM {self.name} AS t WHERE t._valid_to IS NULL AND {self.same_key}"
-        gone = self._number(f"SELECT count(*) FROM {self.sql.temporary}.alive AS b WHERE NOT EXISTS ({still})")
-        if (
-            (batch.marks_gone or self.told)
-            and batch.most_gone
-            and batch.most_gone.exceeded_by(gone, self._number(f"SELECT count(*) FROM {self.sql.temporary}.alive"))
-        ):
-            self.sql.ask(f"DELETE FROM {self.name}")
-            self.sql.ask(f"DROP TABLE {self.sql.temporary}.sequence")
-            return self._from_all(known, batch.told.known if batch.told else 0) + Counter(held_back=gone)
+        gone = self._number(f"SELECT count(*) FROM {alive} AS b WHERE NOT EXISTS ({still})")
+        tells = batch.marks_gone or self.told
+        if tells and batch.most_gone and batch.most_gone.exceeded_by(gone, self._number(f"SELECT count(*) FROM {alive} AS b")):
+            self.sql.ask(f"DELETE FROM {self.name} WHERE true")
+            self.sql.discard("sequence")
+            return self._from_all(self._known_passes, batch.told.known if batch.told else 0) + Counter(held_back=gone)
         return book + Counter(deleted=gone)
 
+    def _alive(self) -> str:
+        return f"SELECT {self.key} FROM {self.name} WHERE _valid_to IS NULL"
+
+    @property
+    def _known_passes(self) -> list[GonePass]:
+        return [one for one in self.batch.passes if one.run <= (self.batch.gone_known or 0)]
+
     def _from_all(self, passes: Sequence[GonePass], told_until: int) -> Counter[str]:
+        return self._put_in_order(self._whole(passes, told_until)) if self.all else Counter()
+
+    def _whole(self, passes: Sequence[GonePass], told_until: int) -> str:
         """All versions of the batch, each ended by the first of these passes that came upon none after it, or as a feed told before it,
         up to the run `told_until`."""
-        if not self.all:
-            return Counter()
-        ended, digest = _NEVER, None
-        source = f"{self.all} AS b"
+        source, ended, digest = f"{self.all} AS b", self._never, None
         if passes and self.batch.table.deletes != "ignore":
-            rows = ", ".join(f"({one.run}, {one.ended[0]}, {one.ended[1]}, {one.ended[2]}, {one.began})" for one in passes)
-            listed = f"(VALUES {rows}) AS p(run, ended_run, ended_ordinal, ended_number, began)"
-            received = f"(PARTITION BY {self.key} ORDER BY _syncer_run, _syncer_ordinal, _syncer_number, _syncer_line)"
-            place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
-            following = ", ".join(f"lead({word}) OVER {received} AS _next{word}" for word in place)
-            first = f"SELECT min(p.run) FROM {listed} WHERE p.run > _syncer_run"
-            needed = ", ".join([*map(quoted, self._read), *_BESIDES, "_syncer_at"])
-            source = (
-                f"(SELECT n.*, p.* FROM (SELECT *, ({first}) AS _syncer_pass FROM (SELECT {needed}, {self._digest('a')} AS _syncer_digest, "
-                f"{following} FROM {self.all} AS a) AS m) AS n LEFT JOIN {listed} ON p.run = n._syncer_pass) AS b"
-            )
-            digest = "b._syncer_digest"
-            later = f"row({', '.join('_next' + word for word in place)}) > row(ended_run, ended_ordinal, ended_number)"
-            instant = self.sql.instant("began")
-            ended = f"CASE WHEN run IS NOT NULL AND (_next_syncer_run IS NULL OR {later}) THEN {instant} END"
-        if self.told:
+            source, ended, digest = *self._ended_by(passes), "b._syncer_digest"
+        if self.told and self.batch.table.deletes != "ignore":
             source += f" LEFT JOIN ({self._ends_told(told_until)}) AS went ON went._syncer_of = b._segment"
-            first = f"({ended}) IS NULL" + (" OR went._syncer_told_in <= ended_run" if passes else "")
+            first = f"({ended}) IS NULL" + (" OR went._syncer_told_in <= _syncer_ended_run" if passes else "")
             ended = f"CASE WHEN went._syncer_went_at IS NOT NULL AND ({first}) THEN went._syncer_went_at ELSE {ended} END"
-        columns = ", ".join([self._narrow("b", digest), *_BESIDES])
-        return self._put_in_order(f"SELECT {columns}, {self._own_instant('b')}, {_NONE}, {ended} FROM {source}")
+        columns = self._in_order("b", list(_BESIDES), self._own_instant("b"), self._none, ended, digest)
+        return f"SELECT {columns} FROM {source}"
+
+    def _ended_by(self, passes: Sequence[GonePass]) -> tuple[str, str]:
+        """The batch's versions `b` with their digests, and when the first of these passes found each gone."""
+        listed = self.sql.values("p", _PASS, [(one.run, *one.ended, one.began) for one in passes])
+        received = f"(PARTITION BY {self.key} ORDER BY _syncer_run, _syncer_ordinal, _syncer_number, _syncer_line)"
+        place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
+        following = ", ".join(f"lead({word}) OVER {received} AS _next{word}" for word in place)
+        first = (
+            f"SELECT r._syncer_run AS _syncer_of, min(p._syncer_pass) AS _syncer_first FROM (SELECT DISTINCT _syncer_run FROM {self.all} "
+            f"AS a) AS r JOIN {listed} ON p._syncer_pass > r._syncer_run GROUP BY r._syncer_run"
+        )
+        needed = f"{self.listed(self._read, 'a')}, {', '.join(_BESIDES)}, _syncer_at"
+        source = (
+            f"(SELECT n.*, p.* FROM (SELECT {needed}, {self._digest('a')} AS _syncer_digest, {following} FROM {self.all} AS a) AS n "
+            f"LEFT JOIN ({first}) AS f ON f._syncer_of = n._syncer_run LEFT JOIN {listed} ON p._syncer_pass = f._syncer_first) AS b"
+        )
+        met = self.sql.before(_PASS[1:4], [f"_next{word}" for word in place])
+        ended = (
+            f"CASE WHEN _syncer_pass IS NOT NULL AND (_next_syncer_run IS NULL OR {met}) "
+            f"THEN {self.sql.instant('_syncer_began')} ELSE {self._never} END"
+        )
+        return source, ended
 
     def _ends_told(self, until: int) -> str:
         """The versions that deletions ended which were told up to a run: each the newest one that had been received by then."""
-        keys = ", ".join(f"e.{quoted(name)}" for name in self.batch.table.key)
+        keys = self.listed(self.batch.table.key, "e")
         received = f"{self._same('b', 'e')} AND b._syncer_run < e._syncer_told_in AND e._syncer_told_in <= {until}"
         newest = (
             f"SELECT b._segment AS _syncer_of, e._syncer_told_in, e._syncer_gone_at AS _syncer_went_at, "
@@ -120,50 +149,61 @@ class Versions(Upsert):
         others = [self.batch.table.cursor, self.batch.table.tombstone and self.batch.table.tombstone.property]
         return list(dict.fromkeys([*self.batch.table.key, *(name for name in others if name)]))
 
-    def _narrow(self, owner: str, digest: str | None = None) -> str:
-        return ", ".join([*(f"{owner}.{quoted(name)}" for name in self._read), digest or self._digest(owner)])
+    def _in_order(self, owner: str, besides: Sequence[str], at: str, old: str, ended: str, digest: str | None = None) -> str:
+        """The columns of a version that is to be put in order."""
+        named = zip(_BESIDES, besides, strict=True)
+        return ", ".join(
+            [
+                *(f"{owner}.{self.sql.quoted(name)} AS {self.sql.quoted(name)}" for name in self._read),
+                f"{digest or self._digest(owner)} AS _syncer_digest",
+                *(f"{value} AS {name}" for name, value in named),
+                f"{at} AS _syncer_at, {old} AS _syncer_old, {ended} AS _syncer_ended",
+            ]
+        )
 
     def _digest(self, owner: str) -> str:
         """What tells whether two versions have the same values. The values themselves would make the sequence as large as the table."""
-        return self.sql.digest([self._ordered(name, owner) for name in self.columns])
+        return self.sql.digest({self._ordered(name, owner): type_ for name, type_ in self.types.items()})
 
     def _put_in_order(self, rows: str) -> Counter[str]:
         """Versions, and the last ones that are there, as rows behind each other. Gives the book of the counted ones."""
-        names = ", ".join([*map(quoted, self._read), "_syncer_digest", *_BESIDES, "_syncer_at", "_syncer_old", "_syncer_ended"])
-        keys = ", ".join(f"s.{quoted(name)}" for name in self.batch.table.key)
-        cursor = self.batch.table.cursor
-        by_cursor = f"{self._ordered(cursor, 's')} NULLS FIRST, " if cursor else ""
-        order = (
-            f"(PARTITION BY {keys} ORDER BY CASE WHEN s._syncer_old IS NULL THEN 1 ELSE 0 END, s._syncer_epoch, {by_cursor}"
-            "s._syncer_run, s._syncer_ordinal, s._syncer_number, s._syncer_line)"
-        )
-        starts = (
-            "s._syncer_old IS NULL AND (row_number() OVER w = 1 OR lag(s._syncer_ended) OVER w IS NOT NULL "
-            "OR lag(s._syncer_digest) OVER w IS DISTINCT FROM s._syncer_digest)"
-        )
-        first = (
-            f"SELECT s.*, row_number() OVER w AS _syncer_place, {starts} AS _syncer_starts, {self._is_gone('s')} AS _syncer_dead, "
-            f"lag(s._syncer_ended) OVER w AS _syncer_before FROM ({rows}) AS s({names}) WINDOW w AS {order}"
-        )
-        so_far = f"(PARTITION BY {keys} ORDER BY s._syncer_place ROWS UNBOUNDED PRECEDING)"
-        floor = "greatest(max(CASE WHEN s._syncer_starts OR s._syncer_old IS NOT NULL THEN s._syncer_at END) OVER w, "
-        second = (
-            f"SELECT s.*, sum(CASE WHEN s._syncer_starts THEN 1 ELSE 0 END) OVER w AS _syncer_group, "
-            f"coalesce(max(s._syncer_old) OVER w, 0) + sum(CASE WHEN s._syncer_starts AND NOT s._syncer_dead THEN 1 ELSE 0 END) OVER w "
-            f"AS _syncer_version, {floor}max(s._syncer_before) OVER w) AS _syncer_from FROM ({first}) AS s WINDOW w AS {so_far}"
-        )
-        self.sql.ask(f"CREATE TEMP TABLE sequence AS {second}")
-        sequence = f"{self.sql.temporary}.sequence"
+        self.sql.keep("sequence", self._sequence(rows))
+        keys, sequence = self.listed(self.batch.table.key, "s"), self.sql.temporary("sequence")
         of_group = f"(PARTITION BY {keys}, s._syncer_group)"
         ends = f"SELECT s.*, max(s._syncer_ended) OVER {of_group} AS _syncer_gone FROM {sequence} AS s"
-        following = f"(PARTITION BY {keys} ORDER BY s._syncer_place)"
+        w = f"(PARTITION BY {keys} ORDER BY s._syncer_place)"
         versions = (
-            f"SELECT s.*, lead(s._syncer_from) OVER w AS _syncer_next, lead(s._syncer_dead) OVER w AS _syncer_dies "
-            f"FROM ({ends}) AS s WHERE s._syncer_starts OR s._syncer_old IS NOT NULL WINDOW w AS {following}"
+            f"SELECT s.*, lead(s._syncer_from) OVER {w} AS _syncer_next, lead(s._syncer_dead) OVER {w} AS _syncer_dies "
+            f"FROM ({ends}) AS s WHERE s._syncer_starts OR s._syncer_old IS NOT NULL"
         )
         self._insert_versions(f"({versions})")
         self._close_followed(f"({versions})")
         return self._booked(sequence, keys)
+
+    def _sequence(self, rows: str) -> str:
+        """Versions in their order: which of them begin a row, from when on, and with which number."""
+        keys, cursor = self.listed(self.batch.table.key, "s"), self.batch.table.cursor
+        by_cursor = f"{self._ordered(cursor, 's')} NULLS FIRST, " if cursor else ""
+        w = (
+            f"(PARTITION BY {keys} ORDER BY CASE WHEN s._syncer_old IS NULL THEN 1 ELSE 0 END, s._syncer_epoch, {by_cursor}"
+            "s._syncer_run, s._syncer_ordinal, s._syncer_number, s._syncer_line)"
+        )
+        starts = (
+            f"s._syncer_old IS NULL AND (row_number() OVER {w} = 1 OR lag(s._syncer_ended) OVER {w} IS NOT NULL "
+            f"OR lag(s._syncer_digest) OVER {w} IS DISTINCT FROM s._syncer_digest)"
+        )
+        first = (
+            f"SELECT s.*, row_number() OVER {w} AS _syncer_place, {starts} AS _syncer_starts, {self._is_gone('s')} AS _syncer_dead, "
+            f"lag(s._syncer_ended) OVER {w} AS _syncer_before FROM ({rows}) AS s"
+        )
+        w = f"(PARTITION BY {keys} ORDER BY s._syncer_place ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        began = f"max(CASE WHEN s._syncer_starts OR s._syncer_old IS NOT NULL THEN s._syncer_at END) OVER {w}"
+        group = f"sum(CASE WHEN s._syncer_starts THEN 1 ELSE 0 END) OVER {w}"
+        new = f"sum(CASE WHEN s._syncer_starts AND NOT s._syncer_dead THEN 1 ELSE 0 END) OVER {w}"
+        return (
+            f"SELECT s.*, {group} AS _syncer_group, coalesce(max(s._syncer_old) OVER {w}, 0) + {new} AS _syncer_version, "
+            f"{self.sql.later(began, f'max(s._syncer_before) OVER {w}')} AS _syncer_from FROM ({first}) AS s"
+        )
 
     def _insert_versions(self, versions: str) -> None:
         """New rows. Where all are made anew, those that are as they were keep their stamps, and what the spec does not name."""
@@ -173,18 +213,18 @@ class Versions(Upsert):
             f"(SELECT r.*, {placed} FROM {versions} AS s JOIN {self.all} AS r ON r._segment = s._segment "
             "WHERE s._syncer_starts AND NOT s._syncer_dead) AS b"
         )
-        gone = "greatest(b._syncer_gone, b._syncer_from)"
+        gone = self.sql.later("b._syncer_gone", "b._syncer_from")
         ended = f"CASE WHEN b._syncer_gone IS NOT NULL THEN {gone} ELSE b._syncer_next END"
         dies = "(b._syncer_gone IS NOT NULL OR (b._syncer_next IS NOT NULL AND b._syncer_dies))"
-        kept, synced, went = list[str](), self.now, self.now
+        kept, synced, went = self.kept[:0], self.now, self.now
         if self.batch.anew:
-            source += f" LEFT JOIN {self.sql.temporary}.aside AS t ON {self.same_key} AND t._segment = b._segment"
-            kept, went = [quoted(name) for name in self.kept], f"coalesce(t._deleted_at, {self.now})"
+            source += f" LEFT JOIN {self.sql.temporary('aside')} AS t ON {self.same_key} AND t._segment = b._segment"
+            kept, went = self.kept, f"coalesce(t._deleted_at, {self.now})"
             same = [f"{self._ordered(name, 't')} IS NOT DISTINCT FROM {self._ordered(name, 'b')}" for name in self.columns]
             same += ["t._version = b._syncer_version", "t._valid_from = b._syncer_from", f"t._valid_to IS NOT DISTINCT FROM {ended}"]
             synced = f"CASE WHEN {' AND '.join(same)} AND (t._deleted_at IS NOT NULL) = {dies} THEN t._synced_at ELSE {self.now} END"
-        columns = ", ".join([*map(quoted, self.columns), *kept])
-        chosen = ", ".join([*(f"b.{quoted(name)}" for name in self.columns), *(f"t.{name}" for name in kept)])
+        columns = self.listed([*self.columns, *kept])
+        chosen = ", ".join(filter(None, [self.listed(self.columns, "b"), self.listed(kept, "t")]))
         self.sql.ask(
             f"INSERT INTO {self.name} ({columns}, _valid_from, _valid_to, _version, _synced_at, _deleted_at, _segment) "
             f"SELECT {chosen}, b._syncer_from, {ended}, b._syncer_version, {synced}, CASE WHEN {dies} THEN {went} END, b._segment "
@@ -247,28 +287,36 @@ class Versions(Upsert):
 
     def _ending(self, instant: str = "e._syncer_gone_at", told_in: str = "e._syncer_told_in") -> str:
         """How `_close` wants to know that a row `t` ends."""
-        keys = ", ".join(f"t.{quoted(name)}" for name in self.batch.table.key)
-        return f"{keys}, {instant} AS _syncer_went_at, {told_in} AS _syncer_told_in"
+        return f"{self.listed(self.batch.table.key, 't')}, {instant} AS _syncer_went_at, {told_in} AS _syncer_told_in"
 
     def _close(self, gone: str) -> None:
         """End the last versions of some keys, each by the first that ends it."""
         order = "_syncer_after, _syncer_told_in, _syncer_went_at"
         first = f"SELECT n.*, row_number() OVER (PARTITION BY {self.key} ORDER BY {order}) AS _syncer_place FROM ({gone}) AS n"
+        ended = self.sql.later("b._syncer_went_at", "t._valid_from")
         self.sql.ask(
-            f"UPDATE {self.name} AS t SET _valid_to = greatest(b._syncer_went_at, t._valid_from), _deleted_at = {self.now}, "
-            f"_synced_at = {self.now} FROM ({first}) AS b WHERE {self.same_key} AND b._syncer_place = 1 AND t._valid_to IS NULL"
+            f"UPDATE {self.name} AS t SET _valid_to = {ended}, _deleted_at = {self.now}, _synced_at = {self.now} "
+            f"FROM ({first}) AS b WHERE {self.same_key} AND b._syncer_place = 1 AND t._valid_to IS NULL"
         )
 
     def _empty(self) -> None:
-        self.sql.ask(f"CREATE TEMP TABLE aside AS SELECT * FROM {self.name}")
-        self.sql.ask(f"DELETE FROM {self.name}")
+        self.sql.keep("aside", self._aside())
+        self.sql.ask(f"DELETE FROM {self.name} WHERE true")
+
+    def _aside(self) -> str:
+        return f"SELECT * FROM {self.name}"
 
     def _own_instant(self, owner: str) -> str:
         """From when on a version holds, by itself."""
         cursor, received = self.batch.table.cursor, self.sql.instant(f"{owner}._syncer_at")
         if cursor and self.types[cursor] in ("TIMESTAMPTZ", "DATE"):
-            return f"coalesce(CAST({owner}.{quoted(cursor)} AS TIMESTAMPTZ), {received})"
+            return f"coalesce(CAST({owner}.{self.sql.quoted(cursor)} AS {self.sql.kind('TIMESTAMPTZ')}), {received})"
         return received
 
+    @property
+    def _none(self) -> str:
+        return f"CAST(NULL AS {self.sql.kind('BIGINT')})"
 
-_NONE, _NEVER = "CAST(NULL AS BIGINT)", "CAST(NULL AS TIMESTAMPTZ)"
+    @property
+    def _never(self) -> str:
+        return f"CAST(NULL AS {self.sql.kind('TIMESTAMPTZ')})"
