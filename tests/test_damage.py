@@ -21,6 +21,8 @@ from tests.model import Api, carry_out, small_pieces
 from tests.support import segment_file
 from tests.test_history import look
 
+pytestmark = pytest.mark.many  # it is the hub that is damaged, whatever the warehouse
+
 FIRST, SECOND = "000001-01-000000", "000002-01-000000"
 
 
@@ -61,7 +63,6 @@ HARMS = {
 }
 
 
-@pytest.mark.many
 @pytest.mark.parametrize("name", HARMS)
 def test_what_is_damaged_is_named_the_rest_is_loaded_and_the_next_pull_mends_it(farm: Farm, name: str) -> None:
     text = spec("cursor: {property: at, param: since}")
@@ -88,7 +89,6 @@ def test_what_a_later_pass_has_brought_again_is_not_missed(farm: Farm) -> None:
     assert farm.table() == [(1, "1.00", False), (2, "1.00", True), (3, "1.00", False)]
 
 
-@pytest.mark.many
 @pytest.mark.parametrize("name", HARMS)
 def test_a_pass_that_lost_a_segment_marks_nothing_as_gone(tmp_path: Path, name: str) -> None:
     api = Api()
