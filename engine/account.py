@@ -42,10 +42,10 @@ def lock_name(what: str, target: str = "") -> str:
 
 
 @contextlib.contextmanager
-def locked(root: Path, what: str, target: str = "", shared: bool = False) -> Iterator[str]:
+def locked(root: Path, what: str, target: str = "", shared: bool = False, wait: bool = False) -> Iterator[str]:
     """Hold the lock on doing `what`, with `target` if that is named; gives the lock's name. Those who share it hold off the others.
 
-    Raises HubError at once where another process holds it.
+    Raises HubError at once where another process holds it, unless it is for a moment, and waited for.
     """
     name = lock_name(what, target)
     folder = root / "account"
@@ -56,7 +56,7 @@ def locked(root: Path, what: str, target: str = "", shared: bool = False) -> Ite
         raise HubError(f"hub {root}: cannot be locked ({error.strerror}); correct its permissions") from error
     try:
         try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise HubError(f"hub {root}: another process {_DOES.get(what, f'is at a {what} of it')}; wait until that has ended") from None
         yield name

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from .fields import HEADER, Doc
+from .grant import Grant
 from .kinds import Kind, kind
 from .template import MissingSetting, Template
 
@@ -47,6 +48,10 @@ class Auth(Kind):
     def public(self, values: Mapping[str, str]) -> str:
         """What of it tells one account from another and is no secret; empty where there is nothing of that sort."""
         return ""
+
+    def grant(self, values: Mapping[str, str]) -> Grant | None:
+        """What access tokens are got for, where the scheme needs any: `flow` then finds the one to use among its values."""
+        return None
 
     def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
         """Put the credentials on, with the rendered values."""
@@ -146,6 +151,38 @@ class OAuth1(Auth):
         )
         _, headers, _ = client.sign(str(request.url), http_method="POST" if request.method == "POST" else "GET")
         request.headers["Authorization"] = headers["Authorization"]
+        yield request
+
+
+@kind("oauth2_refresh_token")
+@dataclass(frozen=True, kw_only=True)
+class OAuth2RefreshToken(Auth):
+    """Access tokens of a token server, for a refresh token that a user gave once (OAuth 2.0, RFC 6749, section 6).
+
+    Where each use replaces the refresh token, the newest is kept beside the hub, and no run loses it.
+    """
+
+    token_url: Annotated[Template, Doc("where access tokens are given")]
+    client_id: Annotated[Template, Doc("the application's name at the token server")]
+    client_secret: Annotated[Template | None, Doc("the application's secret, if it has one")] = None
+    refresh_token: Annotated[Template, Doc("the token that authorizing the application gave; a new one is given the same way")]
+    scope: Annotated[str | None, Doc("what the access tokens are to be good for, if the server wants it said")] = None
+    client_in: Annotated[
+        Literal["body", "header"], Doc("where the application proves who it is: in the form, or in a header as Basic auth has it")
+    ] = "body"
+
+    def who(self, values: Mapping[str, str]) -> str:
+        return f"the application {values['client_id']!r} and its refresh token"
+
+    def grant(self, values: Mapping[str, str]) -> Grant:
+        setting = ", ".join(sorted(self.refresh_token.settings))
+        secret, in_header = values.get("client_secret", ""), self.client_in == "header"
+        return Grant(
+            values["token_url"], values["client_id"], secret, values["refresh_token"], setting, scope=self.scope or "", in_header=in_header
+        )
+
+    def flow(self, request: httpx.Request, values: Mapping[str, str]) -> Flow:
+        request.headers["Authorization"] = f"Bearer {values['access_token']}"
         yield request
 
 

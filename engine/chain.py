@@ -33,7 +33,7 @@ from .plan import Step, as_of
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
 from .read import Reader
 from .side_by_side import side_by_side
-from .spec import Collection, Route, Spec, collection_fingerprint
+from .spec import Collection, Route, Spec, collection_fingerprint, feed_name, is_feed
 from .stage import Part, Stage
 
 SEGMENT_BYTES = 8 * 2**20
@@ -138,7 +138,7 @@ class Chain:
         self.spec, self.step, self.route, self.scope, self.parent = spec, step, route, scope, parent
         self.hub, self.fetcher, self.stage, self.watcher, self.stored, self.book = hub, fetcher, stage, watcher, stored, book
         self.state = self.base = state
-        self.collection: Collection = spec.collections[step.collection]
+        self.collection: Collection = spec.lists[step.collection]
         self.cursor = self.collection.cursor and self.collection.cursor.of(self.collection.properties)
         self.spec_print = collection_fingerprint(spec, step.collection)
         self.reader = Reader(self.collection, route)
@@ -234,7 +234,8 @@ class Chain:
         collection, segments, state = self.spec.collections[name], self.hub.segments(name), self.parent or CollectionState()
         words = sorted({*self.collection.of_parent, *collection.key})
         before = None if covered is None else as_of(state, segments, covered)
-        file = self.stage.parents(name, collection, words, as_of(state, segments, run), before)
+        told = [segment for segment in self.hub.segments(feed_name(name)) if run_of(segment) <= run] if collection.feed else []
+        file = self.stage.parents(name, collection, words, as_of(state, segments, run), before, told)
         with file.open("rb") as lines:
             yield from map(json.loads, lines)
         file.unlink()
@@ -530,8 +531,8 @@ class Chain:
         """What a list's end proves; one whose pages can shift is checked against its keys."""
         if not end.certain:
             return Ended(end.reason, "open")
-        alone = self.collection.parent is None
-        if alone and self.step.purpose == "full" and place.reading == 1 and self._lacks_all():
+        tells_gone = self.collection.parent is None and self.step.purpose == "full" and not is_feed(self.step.collection)
+        if tells_gone and place.reading == 1 and self._lacks_all():
             return ReadAgain("the list is empty, and the hub holds records of it")
         if not end.slips and (self.route.paginate.stable or (place.pages == 1 and place.last_total in (None, place.records))):
             return snapshot(end.reason)
@@ -552,7 +553,7 @@ class Chain:
             if place.reading > place.first_reading:
                 _, _, both = self._counted(place, place.reading - 1, place.reading)
                 return grade_again(end.reason, reading, both)
-            if alone and self.step.purpose == "full":
+            if tells_gone:
                 name, last = self.step.collection, self._parts(place, place.reading)
                 held = [Part(name) for name in self._held(exclude={head.name for head in self._heads()})]
                 reading = replace(reading, missing=self.stage.count_missing(name, self.collection, held, last))

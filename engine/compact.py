@@ -14,9 +14,9 @@ from .errors import Damaged, UsageError
 from .hub import Damage, Hub, HubState
 from .hub.fold import epoch
 from .parse import Source
-from .retention import Base, base, too_young
+from .retention import Base, base, taken, too_young
 from .run import Options, selected
-from .spec import Spec
+from .spec import Spec, collection_of, is_feed
 from .stage import Stage
 from .times import SECOND
 
@@ -37,7 +37,7 @@ class Compacted:
 
 def compact(source: Source, options: Options, clock: Clock) -> dict[str, Compacted]:
     """Thin what a hub holds of some collections. Raises HubError where others are at work in it, and UsageError for an empty hub."""
-    hub, names = Hub(options.hub, source.spec.name.text), selected(source, options.select)
+    hub, names = Hub(options.hub, source.spec.name.text), source.spec.lists_of(selected(source, options.select))
     if hub.identity() is None:
         raise UsageError(f"{hub}: is empty; there is nothing to compact")
     with contextlib.ExitStack() as stack:
@@ -60,7 +60,7 @@ def _compact(spec: Spec, hub: Hub, state: HubState, stage: Stage, name: str, now
     if hub.store.is_shared:  # another machine may read what this one replaces: it stays until the next time
         hub.drop_replaced(name)
     try:
-        for segment, gone in stage.replaced(name, spec.collections[name], thinnable.segments, lambda one: epoch(one, starts)):
+        for segment, gone in stage.replaced(name, spec.lists[name], thinnable.segments, lambda one: epoch(one, starts)):
             hub.thin(name, segment, gone)
     except Damaged as error:  # the next time passes it over
         hub.note(name, error.segment.partition("/")[2], Damage(error.why))
@@ -79,10 +79,13 @@ def _base(spec: Spec, hub: Hub, state: HubState, name: str, now: int) -> Base:
     young = too_young(list(hub.began()), now - int(age.seconds * SECOND)) if age.seconds else None
     children = {
         child: (collection, state.of(child))
-        for child, collection in spec.collections.items()
-        if collection.parent and collection.parent.collection == name
+        for child, collection in spec.lists.items()
+        if collection.parent and collection.parent.collection == collection_of(name)
     }
-    return base(state.of(name), hub.segments(name), hub.loads.loadings(name), children, young)
+    known = hub.loads.loadings(name)
+    if is_feed(name):
+        known = [taken(one, state.of(name)) for one in hub.loads.loadings(collection_of(name))]
+    return base(state.of(name), hub.segments(name), known, children, young)
 
 
 def _size(hub: Hub, name: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,13 @@ from .quota import told_by
 from .rules import Rule, first_match
 from .settings import Settings
 from .spec import Api
+from .tokens import Keeper, NotGiven
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
+
+    from .grant import Tokens
 
 _KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "link", "retry-after")
 _WHOLE = (200, 201, 203)
@@ -67,7 +72,9 @@ class Fetcher:
         transport: httpx.BaseTransport | None = None,
         waiting: Waiting = lambda seconds, why: None,
         resolve: Resolve = addresses,
+        beside: Path | None = None,
     ) -> None:
+        """`beside` is the folder of the hub, where tokens are kept that the API gives in the course of time."""
         self.api, self.settings, self.label = api, settings, label
         self.clock = clock or Clock()
         self.waiting = waiting
@@ -75,6 +82,7 @@ class Fetcher:
         self.egress = Egress(api.base_url.render(settings.values), others, resolve)
         scheme = api.auth.chosen(settings.values)
         self._signature = _Signature(scheme, scheme.rendered(settings.values))
+        self._tokens = self._keeper(beside)
         timeout = httpx.Timeout(api.retry.timeout.seconds, connect=min(30.0, api.retry.timeout.seconds))
         try:
             self._client = httpx.Client(timeout=timeout, transport=transport, headers=_OUR_HEADERS)
@@ -107,9 +115,11 @@ class Fetcher:
             if self.stopped:
                 raise KeyboardInterrupt
             try:
+                if self._tokens:
+                    tries.access_token = self._access_token(self._tokens, tries.not_taken)
                 with self._account.permit(cost or self.api.cost):
                     tries.sent += 1
-                    answer = self._ask(request, conditions or {})
+                    answer = self._ask(request, self._signed(request, conditions or {}), self._signature.bearing(tries.access_token))
                     self._account.told(answer.headers, answer.status)
             except _NoAnswer as error:
                 self._try_again(request, tries, None, f"no answer ({error})")
@@ -124,6 +134,8 @@ class Fetcher:
                 self._try_again(request, tries, answer, _reason(answer.status, rule.message))
             elif answer.status in _WHOLE or (conditions and answer.status == 304):
                 return self._page(request, answer, tries.sent)
+            elif answer.status == 401 and self._tokens and not tries.not_taken:
+                tries.not_taken = tries.access_token
             elif answer.is_redirect:
                 request = self._redirected(request, answer, tries)
                 conditions = None  # they were about the page that has moved
@@ -145,11 +157,56 @@ class Fetcher:
         """A request's URL as it may be shown."""
         return self.settings.hide(request.full_url)
 
-    def _ask(self, request: Request, conditions: Mapping[str, str]) -> _Answer:
+    def _keeper(self, beside: Path | None) -> Keeper | None:
+        """Who keeps the tokens that the auth scheme needs, if it does. Raises UsageError where there is no server to get them from."""
+        grant = self._signature.scheme.grant(self._signature.values)
+        if grant is None:
+            return None
+        if not origin_of(grant.url):
+            shown = self.settings.hide(grant.url)
+            raise UsageError(f"token_url {shown!r} is no URL that requests can be sent to; write https:// and a host")
+        if beside is None:
+            raise UsageError(f"{self.label}: there is no hub beside which tokens could be kept")
+        keeper = Keeper(beside, grant)
+        self._know(keeper.newest())  # a request may be stored in which one of them was
+        return keeper
+
+    def _access_token(self, keeper: Keeper, not_taken: str) -> str:
+        """One that the API can take. Raises Refused, HubError or Astray; _NoAnswer where another try may help."""
+        server = Request(keeper.grant.url, method="POST")
+        try:
+            Egress(self.egress.base, (server.url,), self.egress.resolve).check(server.url)
+        except NotThere as error:
+            raise Astray(self._sentence(server, f"{error}; correct token_url")) from None
+        except OSError:
+            raise _NoAnswer("the token server's name is not known") from None
+        try:
+            tokens = keeper.renewed(self.clock.time(), not_taken, partial(self._token_answer, server))
+        except NotGiven as error:
+            raise Refused(f"{self.label}: the token server, {self.shown(server)}, {error}") from None
+        self._know(tokens)
+        return tokens.access_token
+
+    def _token_answer(self, server: Request, headers: Mapping[str, str], form: str) -> tuple[int, bytes]:
+        """Status and body of what the token server says. Raises _NoAnswer where that may pass."""
+        try:
+            answer = self._ask(server, self._client.build_request("POST", server.url, headers=headers, content=form), None)
+        except _NoAnswer as error:
+            raise _NoAnswer(f"{error}; from the token server, {self.shown(server)}") from None
+        if answer.status in self.api.retry.statuses:
+            raise _NoAnswer(f"{_reason(answer.status)} from the token server, {self.shown(server)}")
+        return answer.status, answer.body
+
+    def _know(self, tokens: Tokens) -> None:
+        """From now on nothing that is shown or stored holds these."""
+        found = {"_access_token": tokens.access_token, "_refresh_token": tokens.refresh_token}
+        self.settings = self.settings.with_secrets({name: value for name, value in found.items() if value})
+
+    def _ask(self, request: Request, leaving: httpx.Request, signature: _Signature | None) -> _Answer:
         """Send it once. Raises _NoAnswer for what may pass, FetchError for what will not."""
         started = self.clock.monotonic()
         try:
-            response = self._client.send(self._signed(request, conditions), auth=self._signature, stream=True)
+            response = self._client.send(leaving, auth=signature, stream=True)
             try:
                 headers = dict(response.headers.items())
                 check_headers(response.headers.raw, self.api.limits)
@@ -303,6 +360,10 @@ class _Signature(httpx.Auth):
     def __init__(self, scheme: Auth, values: dict[str, str]) -> None:
         self.scheme, self.values = scheme, values
 
+    def bearing(self, access_token: str) -> _Signature:
+        """The same with an access token, where the scheme has such."""
+        return _Signature(self.scheme, {**self.values, "access_token": access_token}) if access_token else self
+
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         yield from self.scheme.flow(request, self.values)
 
@@ -329,6 +390,10 @@ class _Tries:
     waited: float = 0.0
     passed: list[Request] = field(default_factory=list)
     """The requests that redirects led away from."""
+    access_token: str = field(default="", repr=False)
+    """That the last of them went out with, where the scheme has such tokens."""
+    not_taken: str = field(default="", repr=False)
+    """The one that the API answered 401 to."""
 
 
 class _NoAnswer(Exception):

@@ -13,14 +13,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from .deletes import Deletes
-from .destinations import Batch, Column, GonePass, InDoubt, Receipt, Seen, Table, Warehouse
+from .destinations import Batch, Column, GonePass, InDoubt, Receipt, Seen, Table, Told, Warehouse
 from .errors import Damaged, DeletesHeld, HubError, Incomplete, WarehouseError
 from .hub import Ack, Damage, Manifest
 from .hub.fold import CollectionState, unmended
 from .hub.segment import number_of, place_of, run_of
 from .parse import Source
-from .plan import Loaded, LoadStep, every_pass_tells, load_step, overtaken_since, settled, up_to_first_gone, up_to_last_pass
-from .spec import KEY, Collection, property_fingerprints
+from .plan import (
+    Loaded,
+    LoadStep,
+    Telling,
+    every_pass_tells,
+    load_step,
+    overtaken_since,
+    settled,
+    telling,
+    up_to_first_gone,
+    up_to_last_pass,
+)  # fmt: skip
+from .spec import KEY, Collection, feed_name, property_fingerprints
 from .stage import RejectedValue, Stage, Staged
 from .suggest import Misfit, form
 
@@ -63,8 +74,10 @@ class Loader:
         that were not loaded, and DeletesHeld, where more rows are gone than may be marked without being told to.
         """
         collection, table = self._table(name)
-        for segment, damage in self.hub.state(name).damage.get(name, {}).items():
-            self.hub.note(name, segment, damage)
+        for listed in self.source.spec.lists_of([name]):
+            for segment, damage in self.hub.state(listed).damage.get(listed, {}).items():
+                self.hub.note(listed, segment, damage)
+        owes = self.allow_deletes
         while True:
             seen = self._seen(name, table)
             last = self._manifest(name, seen.load)
@@ -75,7 +88,7 @@ class Loader:
                     "and it is filled anew from the hub, or name another --schema"
                 )
             refill = seen.load > 0 and (not seen.fits or any(seen.prints.get(word) != print_ for word, print_ in prints.items()))
-            owed = bool(seen.held_back) and self.allow_deletes
+            owed, owes = bool(seen.held_back) and owes, False  # once: where keys cannot be read, nothing is marked, and it stays owed
             if seen.load:
                 self.hub.loads.acknowledge(self.warehouse_id, self.schema, name, seen.load, self.ack)
             manifest = self.hub.loads.manifest(self.warehouse_id, self.schema, name, seen.load + 1)
@@ -86,7 +99,7 @@ class Loader:
             if manifest is None:
                 break
             yield self._carry_out(name, seen, last, manifest, refill)
-        if lacking := self._lacking(name, last):
+        if lacking := [*self._lacking(name, last), *self._untold(name, seen.told)]:
             raise Incomplete("; ".join(map(str, lacking)))
         if seen.held_back:
             raise DeletesHeld(
@@ -103,9 +116,9 @@ class Loader:
             raise WarehouseError(
                 f"{name}: some rows came from another hub, which alone can replay them; bring that back, or name another --schema"
             )
-        if damage := self.hub.damage(name):
-            segment, one = next(iter(damage.items()))
-            raise Damaged(f"{name}/{segment}", f"{one.why}, and a replay would lose what it held")
+        for listed in self.source.spec.lists_of([name]):
+            for segment, one in self.hub.damage(listed).items():
+                raise Damaged(f"{listed}/{segment}", f"{one.why}, and a replay would lose what it held")
         last = self._manifest(name, seen.load)
         manifest = self.hub.loads.plan_load(self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=()))
         yield self._carry_out(name, seen, last, manifest, refill=True, anew=True)
@@ -134,18 +147,27 @@ class Loader:
         is_settled = since is None or settled(state, {*before, *manifest.segments}, self._loads_since(name, seen.load, since))
         step = partial(load_step, state, manifest.load, manifest.segments, before, strangers=seen.strangers)
         step = partial(step, owed_since=owed_since, is_settled=is_settled, had=self._had(name, {*before, *manifest.segments}))
-        keeps_versions = table.keeps_versions
+        keeps_versions, words = table.keeps_versions, [*collection.properties, *(collection.feed.properties if collection.feed else ())]
         if keeps_versions and seen.strangers:
             raise WarehouseError(f"{name}: some rows came from another hub, and a history is of one; name another --schema")
-        most = None if refill or self.allow_deletes or collection.mode == "snapshot" or seen.gone is None else collection.max_delete_share
+        feed = self._telling(name, seen, manifest.segments, before) if collection.feed else None
+        finds_anew = refill and not (feed and feed.rereads)
+        """Whether what it finds gone was told before."""
+        is_first = seen.gone is None and not (feed and seen.load)
+        most = None if finds_anew or self.allow_deletes or collection.mode == "snapshot" or is_first else collection.max_delete_share
 
         def commit(step: LoadStep) -> Done:
             """Stage what the step names, and commit it. Raises InDoubt where the step cannot rank what is there."""
-            if keeps_versions and step.complete and not refill:  # where its rows cannot just be added to, they are made anew
+            is_told_by_all = feed.rereads or step.complete if feed else keeps_versions and step.complete
+            if is_told_by_all and not refill:  # what rows are, by all of their versions, and not by the last ones alone
                 step = load_step(state, manifest.load, manifest.segments, before, refill=True)
             whole = anew or (keeps_versions and step.complete)
             self._check(name, [*step.again, *step.keys])
-            if keeps_versions and whole and (lost := [segment for segment in self.hub.damage(name) if last.has(segment)]):
+            lost = [segment for segment in self.hub.damage(name) if last.has(segment)]
+            if feed:
+                self._check(feed_name(name), feed.segments)
+                lost += [segment for segment in self.hub.damage(feed_name(name)) if run_of(segment) <= feed.until]
+            if keeps_versions and whole and lost:
                 raise HubError(
                     f"{name}: its versions have to be made anew, and {lost[0]}, of which some are, is damaged; restore that file, or drop "
                     "the table, and it is filled with what is left"
@@ -156,8 +178,9 @@ class Loader:
                 self.stage.rows(name, collection, step.new, step.epoch, True, staged)
                 self.stage.rows(name, collection, step.again, step.epoch, False, staged)
                 keys = self.stage.keys(name, collection, step.keys, staged)
-                self._may_reject(name, collection, staged.rejects)
-                marks_gone, note = step.marks_gone and not (refill and seen.held_back and not self.allow_deletes), None
+                told = self._told(name, collection, feed, step.complete, staged) if feed else None
+                self._may_reject(name, staged.rejects)
+                marks_gone, note = step.marks_gone and not (refill and seen.held_back and not self.allow_deletes and not feed), None
                 if marks_gone and (staged.unreadable_since or 0) >= (step.gone_since or 0) and staged.unreadable_since is not None:
                     marks_gone, note = False, "records with an unreadable key came, so nothing was marked as deleted"
                 batch = Batch(
@@ -176,16 +199,17 @@ class Loader:
                     rejected=staged.rejected,
                     rejected_values=staged.rejected_values,
                     rejects=staged.rejects,
-                    reject_lines={word: self.source.line_of("collections", name, "properties", word) for word in collection.properties},
+                    reject_lines={word: self.source.line_of(*self.source.property_at(name, word)) for word in words},
                     spec_file=self.source.file,
                     clear_rejects=refill or whole,
                     synced_at=self.now,
                     source=self.source.spec.name.text,
                     most_gone=most,
                     gone_known=seen.gone,
-                    held_back=seen.held_back,
+                    held_back=0 if feed and not note else seen.held_back,
                     anew=whole,
                     passes=_gone_passes(state, step.gone_since) if keeps_versions else (),
+                    told=told,
                 )
                 return Done(self.warehouse.commit(batch), note, _misfits(staged.rejects))
 
@@ -197,12 +221,30 @@ class Loader:
             raise WarehouseError(f"{name}: the books of load {manifest.load} do not balance: {done.receipt}; report this with the hub")
         return done
 
-    def _may_reject(self, name: str, collection: Collection, rejects: Sequence[RejectedValue]) -> None:
+    def _telling(self, name: str, seen: Seen, new: Sequence[str], before: Sequence[str]) -> Telling:
+        """How far a load takes the delete feed of a collection. Segments that turn out to be damaged are noted."""
+        feed = feed_name(name)
+        self._check(feed, [segment for segment in self.hub.segments(feed) if run_of(segment) > seen.told])
+        lost = unmended(self.hub.state(feed).of(feed), self.hub.damage(feed))
+        return telling(self.hub.segments(feed), lost, seen.told, new, before, bool(seen.held_back))
+
+    def _told(self, name: str, collection: Collection, feed: Telling, everything: bool, staged: Staged) -> Told | None:
+        """What the delete feed of a collection tells a load; rejects are added to what is staged."""
+        listed = collection.feed
+        if listed is None:
+            return None
+        damage = self.hub.damage(feed_name(name))
+        new, before = ([segment for segment in part if segment not in damage] for part in feed.split(everything))
+        files = self.stage.told(feed_name(name), listed, collection.key, new, before, staged)
+        return Told(files, feed.until, feed.known, any(run_of(segment) <= feed.until for segment in damage))
+
+    def _may_reject(self, name: str, rejects: Sequence[RejectedValue]) -> None:
         """Raises WarehouseError where the spec wants no load with such values."""
-        fatal = [one for one in rejects if one.property and collection.on_reject_of(one.property) == "fail"]
+        lists = self.source.spec.lists
+        fatal = [one for one in rejects if one.property and lists[one.segment.partition("/")[0]].on_reject_of(one.property) == "fail"]
         if fatal:
             first, many = fatal[0], "1 value does" if len(fatal) == 1 else f"{len(fatal):,} values do"
-            place = self.source.place_of("collections", name, "properties", first.property)
+            place = self.source.place_of(*self.source.property_at(name, first.property))
             raise WarehouseError(
                 f"{name}: {many} not fit, and `on_reject: fail` lets nothing of its load through; the first is "
                 f"{form(first.raw)} for `{first.property}` ({first.type}: {first.reason}), of segment {first.segment}#{first.line}; "
@@ -268,6 +310,14 @@ class Loader:
         state, damage = self.hub.state(name).of(name), self.hub.damage(name)
         loaded = replace(state, passes=tuple(one for one in state.passes if last.has(one.ended)))
         return [Damaged(f"{name}/{segment}", damage[segment].why) for segment in unmended(loaded, damage) if not last.has(segment)]
+
+    def _untold(self, name: str, told: int) -> Iterator[Damaged]:
+        """The damaged segments of a collection's delete feed that were not taken, and that no pass has replaced."""
+        feed = feed_name(name)
+        damage = self.hub.damage(feed)
+        for segment in unmended(self.hub.state(feed).of(feed), damage):
+            if run_of(segment) > told:
+                yield Damaged(f"{feed}/{segment}", damage[segment].why)
 
     def _sound(self, name: str, segments: Sequence[str], most_bytes: int) -> list[str]:
         """The first of some segments: as many as one transaction takes. Damaged ones are noted, and passed over."""

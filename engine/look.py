@@ -29,7 +29,7 @@ def status(source: Source, options: Options) -> dict[str, Any]:
     hub = Hub(options.hub, source.spec.name.text)
     identity, state = hub.identity(), hub.state()
     collections = {}
-    for name, collection in source.spec.collections.items():
+    for name, collection in source.spec.lists.items():
         found, heads = state.of(name), [hub.head(name, segment) for segment in hub.segments(name)]
         collections[name] = {
             "segments": len(heads),
@@ -60,7 +60,7 @@ def holdings(source: Source, options: Options) -> dict[str, Any]:
     hub = Hub(options.hub, source.spec.name.text)
     damage = hub.state().damage
     collections = {}
-    for name in source.spec.collections:
+    for name in source.spec.lists:
         names = [segment for segment in hub.segments(name) if segment not in damage.get(name, {})]
         heads = [hub.head(name, segment) for segment in names]
         collections[name] = {
@@ -98,7 +98,7 @@ def _loaded(warehouse: str, schema: str, hub: Hub, known: Sequence[tuple[str, Lo
 def record(source: Source, options: Options, place: str) -> tuple[bytes, str]:
     """The exact record to which a row's `_segment` points, or, where that was thinned, the newest version, and where it lies."""
     hub = Hub(options.hub, source.spec.name.text)
-    identity, found = hub.identity(), re.fullmatch(rf"(\w+)/(\w+)/({SEGMENT})#(\d+)", place)
+    identity, found = hub.identity(), re.fullmatch(rf"(\w+)/([\w.]+)/({SEGMENT})#(\d+)", place)
     if found is None:
         raise UsageError(
             f"{place}: is no place of a record; write what stands in a row's `_segment`, like 1a2b3c4d/orders/000003-01-000000#17"
@@ -123,7 +123,7 @@ def verify(source: Source, options: Options) -> tuple[int, list[Found]]:
     """Read every byte of a hub: how many segments it has, and what is not as it was written. Damage is noted, for the next pull."""
     hub = Hub(options.hub, source.spec.name.text)
     found = hub.verify()
-    return sum(len(hub.segments(name)) for name in source.spec.collections), found
+    return sum(len(hub.segments(name)) for name in source.spec.lists), found
 
 
 def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
@@ -136,7 +136,7 @@ def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
     return [
         {
             **asdict(one),
-            "place": source.place_of("collections", one.collection, "properties", one.property or ""),
+            "place": source.place_of(*source.property_at(one.collection, one.property or "")),
             "perhaps": suggestion(one.type, one.samples) if one.type else None,
         }
         for one in found

@@ -22,6 +22,7 @@ from .properties import Property
 from .schema import Broken, Notes, build, spec_schema
 from .spec import ADDED_COLUMNS, Collection, Setting, Spec
 from .template import Body, Template
+from .window import Cursor
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -44,6 +45,12 @@ class Source:
 
     def line_of(self, *at: str | int) -> int:
         return self.places.get(at, (1, 1))[0]
+
+    def property_at(self, collection: str, word: str) -> At:
+        """Where a property stands: of the collection's records, or else of the list of what was deleted."""
+        at, deleted = ("collections", collection), self.spec.collections[collection].deleted
+        is_there = deleted is None or word in self.spec.collections[collection].properties
+        return (*at, "properties", word) if is_there else (*at, "deleted", "properties", word)
 
     def place_of(self, *at: str | int) -> str:
         """Where a part stands, for people: file:line."""
@@ -186,11 +193,7 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
     yield from _clashes(("collections",), list(named))
     for name, collection in collections.items():
         at = ("collections", name)
-        if collection.cursor and not _is_format(collection.cursor.format):
-            what = f"{collection.cursor.format!r} is no format"
-            yield (*at, "cursor", "format"), f"{what}; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %Y-%m-%d"
-        if collection.cursor and not _is_zone(collection.cursor.timezone):
-            yield (*at, "cursor", "timezone"), _no_zone(collection.cursor.timezone)
+        yield from _cursor_contradictions(at, collection.cursor)
         if collection.changed and not collection.can_ask_changes:
             way = "give `cursor` a `param`, or leave `changed` out"
             way = "a snapshot comes as a whole each time, so leave `changed` out" if collection.mode == "snapshot" else way
@@ -202,9 +205,45 @@ def _contradictions(collections: Mapping[str, Collection], data: dict[str, Any])
         yield from _mode_contradictions(at, collection)
         yield from _keep_contradictions(at, collection, data.get("keep"))
         yield from _parent_contradictions(at, collection, collections)
+        if collection.deleted:
+            yield from _deleted_contradictions((*at, "deleted"), collection, named[name], data.get("api"))
         yield from _clashes((*at, "properties"), list(collection.properties))
         for word, prop in collection.properties.items():
             yield from _property_contradictions((*at, "properties", word), word, prop)
+
+
+def _cursor_contradictions(at: At, cursor: Cursor | None) -> Iterator[tuple[At, str]]:
+    if cursor and not _is_format(cursor.format):
+        what = f"{cursor.format!r} is no format"
+        yield (*at, "cursor", "format"), f"{what}; write iso, epoch_s, epoch_ms, epoch_us, or a pattern like %Y-%m-%d"
+    if cursor and not _is_zone(cursor.timezone):
+        yield (*at, "cursor", "timezone"), _no_zone(cursor.timezone)
+
+
+def _deleted_contradictions(at: At, collection: Collection, raw: Any, api: Any) -> Iterator[tuple[At, str]]:
+    """What is wrong with the list of what was deleted."""
+    own = Path(("properties",)).of(raw)
+    known = {word: prop for word, prop in (own if isinstance(own, dict) else {}).items() if word in collection.key}
+    listed = Path(("deleted",)).of(raw)
+    more = Path(("deleted", "properties")).of(raw)
+    properties = {**known, **(more if isinstance(more, dict) else {})}
+    yield from _unknown_properties(at, f"{at[1]}.deleted", {**(listed if isinstance(listed, dict) else {}), "properties": properties}, api)
+    feed = collection.feed if known.keys() >= set(collection.key) else None
+    if feed is None:
+        return
+    yield from _cursor_contradictions(at, feed.cursor)
+    yield from _page_contradictions(at, feed)
+    for word, prop in collection.deleted.properties.items() if collection.deleted else ():
+        spot, same = (*at, "properties", word), collection.properties.get(word)
+        yield from _property_contradictions(spot, word, prop)
+        if word in collection.key and same and prop.column_type.duckdb != same.column_type.duckdb:
+            yield (*spot, "type"), f"{word!r} is of another type in the records; write {same.type}"
+        if prop.parent and collection.parent is None:
+            yield (*spot, "parent"), "the collection has no parent; leave this out"
+    taken = [word for word in feed.key if feed.properties.get(word) and feed.properties[word].parent]
+    if taken and feed.parent and not any(template.parents for template in feed.templates):
+        what = f"the key's {taken[0]!r} comes from the parent, and the list is not one of a parent"
+        yield at, f"{what}; say under `properties` where the list has it, or write {{{{ parent... }}}} into its path"
 
 
 def _unknown_properties(at: At, name: str, raw: Any, api: Any) -> Iterator[tuple[At, str]]:
@@ -249,11 +288,13 @@ def _mode_contradictions(at: At, collection: Collection) -> Iterator[tuple[At, s
             "append": "records of `mode: append` are never gone",
             "snapshot": "a snapshot's rows are those of the last complete pass",
         }[mode]
-        for word in ("deletes", "tombstone", "max_delete_share"):
+        for word in ("deletes", "tombstone", "deleted", "max_delete_share"):
             if getattr(collection, word) != standard[word]:
                 yield (*at, word), f"{why}; leave it out"
     if collection.tombstone and collection.deletes == "ignore":
         yield (*at, "tombstone"), "says which records are gone, and `deletes: ignore` leaves them; leave one of the two out"
+    if collection.deleted and collection.deletes == "ignore":
+        yield (*at, "deleted"), "says which records are gone, and `deletes: ignore` leaves them; leave one of the two out"
     old = [(word, name) for word, prop in collection.properties.items() for name in prop.was]
     for word, name in old:
         if name in collection.properties:

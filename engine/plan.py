@@ -204,6 +204,37 @@ class LoadStep:
 
 
 @dataclass(frozen=True)
+class Telling:
+    """How far a load takes a delete feed: its segments up to the run `until`, of which those up to `known` were taken before."""
+
+    segments: tuple[str, ...]
+    known: int
+    until: int
+    rereads: bool
+    """Whether all records have to be read again, to tell which of them are newer than what is told."""
+
+    def split(self, everything: bool) -> tuple[list[str], list[str]]:
+        """The segments whose deletions count: those that are new, or everything; and those that only tell what is not new."""
+        new = [name for name in self.segments if everything or run_of(name) > self.known]
+        return new, [name for name in self.segments if name not in new]
+
+
+def telling(feed: Sequence[str], lost: Some[str], known: int, new: Sequence[str], before: Sequence[str], held_back: bool) -> Telling:
+    """How far a load of the records' segments `new`, after loads of `before`, takes a delete feed that was taken up to the run `known`.
+
+    In each run the feed is read first, so it is complete as far as records are loaded, and taken up to there. What came since
+    segments were `lost` waits until a complete pass over the feed has mended that. Records and deletions have to come in step,
+    for which of the two is newer is known by their runs; where they do not, or deletions were `held_back`, all are read again.
+    """
+    loaded, reach = (max(map(run_of, names), default=0) for names in (before, [*before, *new]))
+    until = max(known, min([reach, *(run_of(name) - 1 for name in lost if run_of(name) > known)]))
+    there = tuple(name for name in feed if run_of(name) <= until)
+    earliest = min(map(run_of, new), default=known)
+    late = any(known < run_of(name) <= loaded or earliest < run_of(name) <= known for name in there)
+    return Telling(there, known, until, held_back or late)
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A load that was made: its segments, and how many of their records lost against others."""
 

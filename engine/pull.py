@@ -35,19 +35,20 @@ class Puller:
     def begin(self, run: Run, names: Sequence[str], state: HubState) -> dict[str, Step | None]:
         """What a run will begin with, for each collection that can be folded."""
         self.run = run
-        self.states, self.damage = {name: state.of(name) for name in self.spec.collections}, state.damage
+        self.states, self.damage = {name: state.of(name) for name in self.spec.lists}, state.damage
         self.steps = {name: self._next(name, self.states[name], self.routes(name), []) for name in names}
         return self.steps
 
     def _next(self, name: str, state: CollectionState, routes: Mapping[Purpose, Route], begun: Sequence[Step]) -> Step | None:
         prints = {purpose: route.fingerprint for purpose, route in routes.items()}
-        return next_step(name, self.spec.collections[name], state, prints, self.run, begun, scope(routes), self.damage.get(name, ()))
+        return next_step(name, self.spec.lists[name], state, prints, self.run, begun, scope(routes), self.damage.get(name, ()))
 
     def pull(self, name: str, book: PullBook) -> None:
         """Everything that is due for a collection. Raises RunError; the book holds what was received all the same."""
-        routes, begun, parent = self.routes(name), list[Step](), self.spec.collections[name].parent
-        if parent and (lost := unmended(self.states[parent.collection], self.damage.get(parent.collection, {}))):
-            raise Incomplete(f"{name}: segment {parent.collection}/{lost[0]}, of its parents, is damaged; run again when they are complete")
+        routes, begun, parent = self.routes(name), list[Step](), self.spec.lists[name].parent
+        for listed in self.spec.lists_of([parent.collection]) if parent else ():
+            if lost := unmended(self.states[listed], self.damage.get(listed, {})):
+                raise Incomplete(f"{name}: segment {listed}/{lost[0]}, of its parents, is damaged; run again when they are complete")
         while step := self._next(name, self.states[name], routes, begun):
             if begun:
                 self.watcher.goes_on(name, step.reason)

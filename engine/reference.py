@@ -19,7 +19,7 @@ from .retry import Retry
 from .rules import Rule
 from .schedule import Schedule
 from .schema import docs_of, field_word, hints_of
-from .spec import Api, Changed, Collection, Full, Setting, Spec
+from .spec import Api, Changed, Collection, Deleted, Full, Setting, Spec
 from .window import Cursor
 
 _CHAPTERS: tuple[tuple[str, type], ...] = (
@@ -36,6 +36,7 @@ _CHAPTERS: tuple[tuple[str, type], ...] = (
     ("collections.*.cursor", Cursor),
     ("collections.*.full", Full),
     ("collections.*.changed", Changed),
+    ("collections.*.deleted", Deleted),
     ("paginate", Paginator),
     ("paginate.tie_breaker", TieBreaker),
     ("collections.*.properties.*", Property),

@@ -7,7 +7,7 @@ for good, and every warehouse that is known has them all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .hub import CollectionState, Loading
 from .hub.segment import run_of
@@ -58,6 +58,12 @@ def base(
         if place.get(one_pass.ended, found) >= found:
             cut(_first(segments, one_pass.run), f"the end of the pass that run {one_pass.run} began has to come first")
     return Base(tuple(segments[:found]), held_by)
+
+
+def taken(loading: Loading, feed: CollectionState) -> Loading:
+    """What a warehouse has of a delete feed, from what it has of the collection: all up to the last run whose records it has."""
+    last = max(map(run_of, loading.last.through), default=0)
+    return replace(loading, last=replace(loading.last, through={leg: tip for leg, tip in feed.tips.items() if run_of(leg) <= last}))
 
 
 def too_young(began: Sequence[tuple[int, int]], before: int) -> int:

@@ -99,7 +99,8 @@ class _Job:
 
     @property
     def collections(self) -> list[str]:
-        return list(self.summary.collections)
+        """Those that have a table each."""
+        return [name for name in self.summary.collections if name in self.source.spec.collections]
 
 
 def run(
@@ -116,7 +117,9 @@ def run(
     Raises UsageError before anything is touched; what fails later is in the summary.
     """
     clock = clock or Clock()
-    summary = Summary(None, {name: Outcome() for name in selected(source, options.select)})
+    names = selected(source, options.select)
+    lists = source.spec.lists_of(names) if verb in ("pull", "run") else names
+    summary = Summary(None, {name: Outcome() for name in lists})
     hub = Hub(options.hub, source.spec.name.text)
     job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000), verb)
     with contextlib.ExitStack() as stack:
@@ -126,8 +129,10 @@ def run(
             stack.callback(target.close)
             target.check([table_of(job.schema, name, source.spec.collections[name]) for name in job.collections])
         if verb in ("pull", "run"):
-            base = needed(source.spec, settings, job.collections)
-            fetcher = stack.enter_context(Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting))
+            base = needed(source.spec, settings, lists)
+            fetcher = stack.enter_context(
+                Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting, beside=hub.local)
+            )
             identity = _claim(job, settings, base)
             lock = stack.enter_context(locked(hub.local, *options.lock_of("pull", job.name)))
             hub.store.sweep()
@@ -166,22 +171,23 @@ def _claim(job: _Job, settings: Settings, base: str) -> Identity:
 
 def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
     """The source run: a plan, then its collections one after the other; each is handed to the loads as soon as it is in."""
-    state, observer, settings = job.hub.state(), job.observer, fetcher.settings
+    state, observer = job.hub.state(), job.observer
     for collection, damage in state.damage.items():
         for segment, one in damage.items():
             job.hub.note(collection, segment, one)
 
     def stored(name: str) -> None:
         """While a first pass goes on, what is durable is loaded beside it; a later pass is loaded when it has ended."""
-        if loads is not None and not state.of(name).passes:
+        if loads is not None and name in job.collections and not state.of(name).passes:
             loads.stored(name)
 
+    lists = list(job.summary.collections)
     with Stage(job.hub, "pull") as stage:
         puller = Puller(job.source.spec, job.hub, fetcher, stage, observer, stored)
 
         def planned(number: int) -> dict[str, Any]:
             run = Run(number, job.started, job.options.full)
-            steps = puller.begin(run, job.collections, state)
+            steps = puller.begin(run, lists, state)
             return {"format": 1, "at": job.started, "steps": {name: step.as_json() for name, step in steps.items() if step}}
 
         job.summary.run = job.hub.begin(planned, state)
@@ -197,32 +203,32 @@ def _pull(job: _Job, fetcher: Fetcher, loads: _Loads | None) -> None:
             try:
                 puller.pull(name, outcome.pull)
             except Refused as error:
-                stopped.append(settings.hide(str(error)))
+                stopped.append(fetcher.settings.hide(str(error)))
                 outcome.fail("pull", "failed", stopped[-1])
             except SyncerError as error:
                 if isinstance(error, Damaged):
                     collection, _, segment = error.segment.partition("/")
                     job.hub.note(collection, segment, Damage(error.why))
-                outcome.fail("pull", "incomplete" if isinstance(error, Incomplete) else "failed", settings.hide(str(error)))
+                outcome.fail("pull", "incomplete" if isinstance(error, Incomplete) else "failed", fetcher.settings.hide(str(error)))
             except KeyboardInterrupt:
                 stopped.append(INTERRUPTED)
                 outcome.fail("pull", "incomplete", INTERRUPTED)
             except Exception as error:
                 outcome.fail("pull", "failed", _unexpected(error))
             observer.ended(name, outcome)
-            if loads is not None:
+            if loads is not None and name in job.collections:
                 loads.submit(name)
 
-        for name in _in_order(job.source.spec, job.collections, pull, fetcher):
+        for name in _in_order(job.source.spec, lists, pull, fetcher):
             job.summary.collections[name].fail("pull", "incomplete", INTERRUPTED)
 
 
 def _in_order(spec: Spec, names: Sequence[str], pull: Callable[[str], None], fetcher: Fetcher) -> list[str]:
-    """Pull collections, parents before their children; several side by side where the spec allows it.
+    """Pull lists, each behind those that are read before it; several side by side where the spec allows it.
 
     Gives those that an interruption kept from their end.
     """
-    waiting, most = spec.by_parents(names), spec.api.concurrency or 1
+    waiting, most = spec.in_order(names), spec.api.concurrency or 1
     if most == 1:
         for name in waiting:
             pull(name)
@@ -231,8 +237,7 @@ def _in_order(spec: Spec, names: Sequence[str], pull: Callable[[str], None], fet
     try:
         while waiting or running:
             for name in list(waiting):
-                parent = spec.collections[name].parent
-                if len(running) < most and not (parent and parent.collection in (*waiting, *running)):
+                if len(running) < most and not {*waiting, *running}.intersection(spec.before(name)):
                     waiting.remove(name)
                     running[name] = side_by_side(partial(pull, name))
             wait(running.values(), timeout=1.0, return_when=FIRST_COMPLETED)  # an interruption may come meanwhile
@@ -336,8 +341,9 @@ class _Loads:
         except Exception as error:
             outcome.fail("load", "failed", _unexpected(error))
         if last:
-            of = partial(self.job.source.place_of, "collections", name, "properties")
-            outcome.notes += [one.told(of(one.property)) for one in worst(outcome.misfits.values())]
+            source = self.job.source
+            places = {word: source.place_of(*source.property_at(name, word)) for word in outcome.misfits}
+            outcome.notes += [one.told(places[one.property]) for one in worst(outcome.misfits.values())]
             self.job.observer.ended(name, outcome)
 
     def _met_stranger(self) -> None:

@@ -20,7 +20,7 @@ from .template import Body, Template
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-SHORTHANDS: dict[str, str] = {"Property": "type", "Parent": "collection", "Tombstone": "property"}
+SHORTHANDS: dict[str, str] = {"Property": "type", "Parent": "collection", "Tombstone": "property", "Deleted": "path"}
 """Classes that may be written as one text, and the field that the text stands for: `subject: string`."""
 
 

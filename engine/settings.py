@@ -41,6 +41,13 @@ class Settings:
 
     values: Mapping[str, str] = field(repr=False)
     secrets: frozenset[str]
+    found: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Secrets that nobody set, the newest first, with names that begin with `_`, as no setting's does: tokens got for others."""
+
+    def with_secrets(self, found: Mapping[str, str]) -> Settings:
+        """The same, with these secrets by their names; what went by a name before is a secret still."""
+        new = tuple(pair for pair in found.items() if pair not in self.found)
+        return replace(self, found=new + self.found) if new else self
 
     def hide(self, text: str) -> str:
         """The text without any secret in it, nor any usual spelling of one (quoted, or in base64)."""
@@ -51,8 +58,7 @@ class Settings:
     @cached_property
     def _spelled(self) -> list[re.Pattern[str]]:
         """What finds a secret in a text: longer spellings first, for a shorter one may be part of them."""
-        given = [self.values[name] for name in self.secrets if self.values.get(name)]
-        spellings = {spelling for secret in given for spelling in _spellings(secret)} | set(self._pairs())
+        spellings = {spelling for _, secret in self._held for spelling in _spellings(secret)} | set(self._pairs())
         longest_first = sorted(spellings, key=len, reverse=True)
         return [re.compile(re.escape(spelling), re.IGNORECASE if "%" in spelling else 0) for spelling in longest_first]
 
@@ -85,36 +91,42 @@ class Settings:
         return _PLACEHOLDER.sub(lambda match: self._spelled_out(*match.groups()) if match.group(1) else "{{", value)
 
     def _masked(self, value: str) -> str:
-        for name in sorted(self.secrets):
-            if value and value == self.values.get(name):
+        for name, secret in self._held:
+            if value == secret:
                 return f"{{{{ settings.{name} }}}}"
         masked, end = "", 0
-        for found in self._telling.finditer(value) if self._telling else ():
-            name, _, spelling = str(found.lastgroup).rpartition("__")
+        telling, told = self._telling
+        for found in telling.finditer(value) if telling else ():
+            name, spelling = told[(found.lastindex or 1) - 1]
             form = f" | {spelling}" if spelling else ""
             masked += value[end : found.start()].replace("{{", "{{{{") + f"{{{{ settings.{name}{form} }}}}"
             end = found.end()
         return masked + value[end:].replace("{{", "{{{{")
 
     def _spelled_out(self, name: str, spelling: str | None) -> str:
-        value = self.values.get(name, "")
+        value = {**dict(reversed(self.found)), **self.values}.get(name, "")
         return _SPELL[spelling or ""](value)
 
     @cached_property
-    def _telling(self) -> re.Pattern[str] | None:
-        """What finds a secret within a longer text, in a group named for it and its spelling; None where there is none to find.
+    def _held(self) -> tuple[tuple[str, str], ...]:
+        """The secrets that there are, with their names. Of two alike the first is always the same: a stored request must not change."""
+        return tuple((name, self.values[name]) for name in sorted(self.secrets) if self.values.get(name)) + self.found
+
+    @cached_property
+    def _telling(self) -> tuple[re.Pattern[str] | None, list[tuple[str, str]]]:
+        """What finds a secret within a longer text, and for each of its groups which one, and its spelling; None where there is none.
 
         Short ones are no secrets there: they would be found everywhere.
         """
-        patterns: dict[str, str] = {}
-        for name in sorted(self.secrets):  # of two alike always the same: a stored request must not change from run to run
-            secret = self.values.get(name, "")
+        patterns: dict[str, tuple[str, str]] = {}
+        for name, secret in self._held:
             for spelling, spell in _SPELL.items():
                 if len(secret) >= 6:
                     either_case = re.sub("%((?:25)?[0-9A-F]{2})", lambda code: f"%(?i:{code.group(1)})", re.escape(spell(secret)))
-                    patterns.setdefault(either_case, f"{name}__{spelling}")
+                    patterns.setdefault(either_case, (name, spelling))
         longest_first = sorted(patterns, key=len, reverse=True)
-        return re.compile("|".join(f"(?P<{patterns[one]}>{one})" for one in longest_first)) if patterns else None
+        found = re.compile("|".join(f"({one})" for one in longest_first)) if patterns else None
+        return found, [patterns[one] for one in longest_first]
 
     def _pairs(self) -> Iterable[str]:
         """What Basic auth would make of any setting and a secret."""
@@ -181,7 +193,7 @@ def needed(spec: Spec, settings: Settings, collections: Iterable[str] = ()) -> s
     """The base URL; a check that all that a pull of these collections needs was given. Raises UsageError that names what is missing."""
     missing = [name for name, setting in spec.settings.items() if setting.required and name not in settings.values]
     templates: list[Template | Body] = [spec.api.base_url, *spec.api.origins, *spec.api.headers.values(), *spec.api.params.values()]
-    for collection in (spec.collections[name] for name in collections):
+    for collection in (spec.lists[name] for name in collections):
         templates += collection.templates
         templates += [collection.cursor.start] if collection.cursor and collection.cursor.start else []
     for template in templates:

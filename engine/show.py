@@ -16,6 +16,7 @@ from .compact import Compacted
 from .document import yaml_text
 from .drift import Drift, Field
 from .outcome import Observer, Outcome, PullBook, Summary, about
+from .spec import is_feed
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -139,7 +140,8 @@ def remarks(summary: Summary) -> list[str]:
         if outcome.load and (outcome.load.rejected or outcome.load.rejected_values):
             lines.append(f"{name}: `syncer rejects` shows what did not fit; it is in the table _syncer_rejects")
         if outcome.pull and outcome.pull.proof == "open":
-            lines.append(f"{name}: nothing to check the pages against (proof: open), so nothing is taken for deleted")
+            so = "so some of what was deleted may be missing" if is_feed(name) else "so nothing is taken for deleted"
+            lines.append(f"{name}: nothing to check the pages against (proof: open), {so}")
     return lines + summary.notes
 
 

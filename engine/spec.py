@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
@@ -133,6 +134,27 @@ class Parent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deleted:
+    """The list in which an API tells what was deleted: a delete feed, a recycle bin, an archive.
+
+    It is read before the collection itself, so what comes of a record in the same run, or later, is newer: then it is there again.
+    With a time of deletion, in `cursor`, a deletion counts once, however often it is told, and not for a record whose own cursor is a
+    second or more later, where both are timestamps. Without, whatever is listed is taken for gone each time.
+    """
+
+    path: Annotated[Template, Doc("appended to the base URL")]
+    params: Annotated[Mapping[str, Template], Doc("query parameters, besides the API's")] = field(default_factory=dict)
+    body: Annotated[Body | None, Doc("what is sent along, as JSON: the requests are POST then")] = None
+    records: Annotated[Path | None, Doc("the path of the list, if not the API's")] = None
+    paginate: Annotated[Paginator | None, Doc("how the list goes on, if not as the API's others")] = None
+    errors: Annotated[tuple[Rule, ...], Doc("rules for answers about it, tried before the API's")] = ()
+    cursor: Annotated[Cursor | None, Doc("the property that is the time of deletion, and how to ask for what was deleted since")] = None
+    properties: Annotated[
+        Mapping[str, Property], Doc("that time; and those of the key, where the list has them elsewhere than the collection's records")
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Collection:
     """One kind of records: a list of the API, and a table of the warehouse."""
 
@@ -163,8 +185,10 @@ class Collection:
     tombstone: Annotated[Tombstone | None, Doc("how a record says of itself that it is gone, besides its absence from a complete pass")] = (
         None
     )
+    deleted: Annotated[Deleted | None, Doc("where the API lists what was deleted, besides its absence from a complete pass")] = None
     max_delete_share: Annotated[
-        Share, Doc("if a pass finds more of the rows gone than this, and more than 10, none is deleted and the run has failed")
+        Share,
+        Doc("if a pass, or `deleted`, finds more of the rows gone than this, and more than 10, none is deleted and the run has failed"),
     ] = Share(10)
     on_reject: Annotated[
         OnReject,
@@ -190,6 +214,30 @@ class Collection:
     def on_reject_of(self, name: str) -> str:
         """What becomes of a property's value that its type cannot hold: null, record or fail."""
         return (self.properties[name].on_reject or self.on_reject).word
+
+    @property
+    def feed(self) -> Collection | None:
+        """What tells of deletions as a list of its own; the key, and the time, where there is one, tell one deletion from another."""
+        told = self.deleted
+        if told is None:
+            return None
+        properties = {**{word: self.properties[word] for word in self.key}, **told.properties}
+        time = (told.cursor.property,) if told.cursor else ()
+        feed = Collection(
+            path=told.path,
+            params=told.params,
+            body=told.body,
+            records=told.records,
+            paginate=told.paginate,
+            errors=told.errors,
+            key=tuple(dict.fromkeys((*self.key, *time))),
+            cursor=told.cursor,
+            mode="append" if time else "upsert",
+            keep=self.keep,
+            on_reject=self.on_reject,
+            properties=properties,
+        )
+        return replace(feed, parent=self.parent if feed.of_parent else None)
 
     @property
     def asks_since(self) -> bool:
@@ -269,13 +317,24 @@ class Spec:
     def label(self) -> str:
         return self.title or self.name.text
 
+    @cached_property
+    def lists(self) -> Mapping[str, Collection]:
+        """All that is read: the collections, and before each the list of what was deleted of it, where there is one (`orders.deleted`)."""
+        feeds = {name: collection.feed for name, collection in self.collections.items()}
+        return {
+            word: one
+            for name, collection in self.collections.items()
+            for word, one in ((feed_name(name), feeds[name]), (name, collection))
+            if one is not None
+        }
+
     def keep_of(self, name: str) -> Keep:
-        """How much of a collection's past its hub keeps."""
-        return self.collections[name].keep or self.keep
+        """How much of a list's past its hub keeps."""
+        return self.lists[name].keep or self.keep
 
     def route(self, name: str, purpose: Purpose, settings: Mapping[str, str]) -> Route:
         """How a collection is read for a purpose: the purpose's own words over the collection's over the API's."""
-        collection = self.collections[name]
+        collection = self.lists[name]
         walk: Walk = collection.full if purpose == "full" else collection.changed or Changed()
         base = self.api.base_url.render(settings).rstrip("/")
         path = walk.path or collection.path or Template(name)
@@ -311,14 +370,23 @@ class Spec:
         prints = property_fingerprints(parent)
         return _hash([collection.parent.collection, parent.key, [prints[word] for word in sorted({*parent.key, *collection.of_parent})]])
 
-    def by_parents(self, names: Iterable[str]) -> list[str]:
-        """The same collections, parents before their children."""
+    def lists_of(self, names: Iterable[str]) -> list[str]:
+        """All that is read for some collections."""
+        return [one for name in names for one in (feed_name(name), name) if one in self.lists]
+
+    def before(self, name: str) -> list[str]:
+        """What is read before a list: its parent, and what tells of deletions, so that what comes later is newer."""
+        parent = self.lists[name].parent
+        return [*([parent.collection] if parent else []), *([feed_name(name)] if feed_name(name) in self.lists else [])]
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """The same lists, each behind those that are read before it."""
         ordered: list[str] = []
 
         def add(name: str) -> None:
-            parent = self.collections[name].parent
-            if parent and parent.collection in wanted and parent.collection not in ordered:
-                add(parent.collection)
+            for other in self.before(name):
+                if other in wanted and other not in ordered:
+                    add(other)
             if name not in ordered:
                 ordered.append(name)
 
@@ -326,6 +394,24 @@ class Spec:
         for name in wanted:
             add(name)
         return ordered
+
+
+_DELETED = ".deleted"
+
+
+def feed_name(collection: str) -> str:
+    """What the list is called that tells what was deleted of a collection: no collection can be."""
+    return collection + _DELETED
+
+
+def collection_of(feed: str) -> str:
+    """Of which collection a list tells what was deleted."""
+    return feed.removesuffix(_DELETED)
+
+
+def is_feed(name: str) -> bool:
+    """Whether a list tells what was deleted of a collection."""
+    return name.endswith(_DELETED)
 
 
 def _as_in_records(paginate: Paginator, collection: Collection) -> Paginator:
@@ -371,7 +457,9 @@ def property_fingerprints(collection: Collection, known: Iterable[str] = ()) -> 
     }
     cursor = names[collection.cursor.property] if collection.cursor else None
     tombstone = collection.tombstone and [names[collection.tombstone.property], repr(collection.tombstone.values)]
-    rows = [collection.mode, collection.deletes, tombstone]
+    feed = collection.feed
+    told = [[property_fingerprints(feed), feed.cursor and feed.cursor.property]] if feed else []
+    rows = [collection.mode, collection.deletes, tombstone, *told]
     return {**prints, KEY: _hash([names[word] for word in collection.key]), CURSOR: _hash(cursor), MODE: _hash(rows)}
 
 
@@ -382,7 +470,7 @@ def scope(routes: Mapping[Purpose, Route]) -> str:
 
 def collection_fingerprint(spec: Spec, name: str) -> str:
     """Changes with every word that a spec says of a collection, and with every rule about its answers."""
-    return _hash([repr(spec.collections[name]), repr(spec.api.errors)])
+    return _hash([repr(spec.lists[name]), repr(spec.api.errors)])
 
 
 def _hash(value: object) -> str:

@@ -6,6 +6,7 @@ temporary folder. Work is cut into pieces of some megabytes, so that memory does
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from bisect import bisect_right
@@ -41,6 +42,8 @@ PIECE_BYTES = 12 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20
+_CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+"""What may keep a file from being written: DuckDB says it in the system's words, with more around them."""
 _NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
 
@@ -136,12 +139,22 @@ class Stage:
 
     def _connection(self) -> DuckDBPyConnection:
         if self._con is None:
-            try:
+            with self._writing():
                 make_folder(self.folder)
-            except OSError as error:
-                raise HubError(f"{self.hub}: cannot be written ({error.strerror}); correct its permissions") from error
             self._con = _locked_connection([self.hub.local.resolve() / "segments", self.folder.resolve()])
         return self._con
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whatever keeps the stage's files from being written is a HubError that says so."""
+        import duckdb
+
+        try:
+            yield
+        except (OSError, duckdb.IOException) as error:
+            causes = (os.strerror(number) for number in _CAUSES if os.strerror(number) in str(error))
+            why = next(causes, type(error).__name__)
+            raise HubError(f"{self.hub}: records cannot be staged in it ({why}); free space, or correct its permissions") from error
 
     def rows(
         self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int], counted: bool, into: Staged
@@ -151,6 +164,36 @@ class Stage:
         projection = row_projection(collection)
         for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, counted, strict)):
             into.add(part)
+
+    def told(
+        self, name: str, feed: spec.Collection, key: Sequence[str], new: Sequence[str], before: Sequence[str], into: Staged
+    ) -> list[str]:
+        """Files of the deletions that a feed tells in the segments `new` and has not told `before`; rejects are added to what is staged.
+
+        Their columns are those that `destinations.Told` names. A deletion with a time is of the run in which it was told first; without
+        times, the list counts that came last. Times of whole seconds look earlier than they are.
+        """
+        staged, earlier = Staged(), Staged()
+        self.rows(name, feed, new, lambda _: 0, True, staged)
+        self.rows(name, feed, before if feed.cursor else (), lambda _: 0, False, earlier)
+        into.rejects += staged.rejects
+        if not staged.files:
+            return []
+        time, by, pick = "NULL", "NULL", "max"
+        if feed.cursor:
+            kind, pick = feed.properties[feed.cursor.property].column_type.duckdb, "min"
+            time = quoted(feed.cursor.property) if kind in ("TIMESTAMPTZ", "DATE") else "NULL"
+            by = f"{time} + CASE WHEN {time} = date_trunc('second', {time}) THEN INTERVAL 1 SECOND ELSE INTERVAL 1 MICROSECOND END"
+            by = by if kind == "TIMESTAMPTZ" else "NULL"
+        files, file = ", ".join(map(text, staged.files + earlier.files)), str(self.folder.resolve() / f"{self._next():06}.parquet")
+        self._connection().execute(
+            f"COPY (SELECT {', '.join(map(quoted, key))}, {pick}(_syncer_run) AS _syncer_told_in, "
+            f"coalesce(CAST({time} AS TIMESTAMPTZ), make_timestamptz(arg_{pick}(_syncer_at, _syncer_run))) AS _syncer_gone_at, "
+            f"CAST({by} AS TIMESTAMPTZ) AS _syncer_gone_by FROM read_parquet([{files}]) "
+            f"GROUP BY {', '.join(map(quoted, feed.key))} HAVING bool_and(_syncer_counted)) "
+            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+        )
+        return [file]
 
     def keys(self, name: str, collection: spec.Collection, segments: Sequence[str], into: Staged) -> list[str]:
         """Files of the keys in some segments; what is staged learns the last run of which some key could not be read."""
@@ -178,25 +221,27 @@ class Stage:
         row = self._connection().execute(f"SELECT count(*) FROM (FROM {had} EXCEPT FROM {has})").fetchone()
         return int(row[0]) if row else 0
 
-    def parents(self, name: str, collection: spec.Collection, words: Sequence[str], now: AsOf, before: AsOf | None) -> Path:
+    def parents(
+        self, name: str, collection: spec.Collection, words: Sequence[str], now: AsOf, before: AsOf | None, told: Sequence[str] = ()
+    ) -> Path:
         """A file of the records that were alive, in the order of their keys, a JSON object a line; it stays until the stage closes.
 
         Each holds the values of the properties `words` as `parent`, and whether the record was there `before` (`known`), and was
-        the same then (`same`), byte for byte.
+        the same then (`same`), byte for byte. Segments of the delete feed have `told` of those that were not alive.
         """
         with self.work():
             newest, older = self._versions(name, collection, words, now), self._versions(name, collection, (), before)
+            if collection.feed and (files := self.told(spec.feed_name(name), collection.feed, collection.key, told, (), Staged())):
+                newest = f"(SELECT n.* FROM {newest} AS n WHERE NOT EXISTS ({_told_of(collection, files)}))"
             kept = ", ".join(f"{quoted(word)} := {_plain(collection, word)}" for word in words)
             keys, file = ", ".join(map(quoted, collection.key)), self.folder / "parents" / f"{self._next():06}.ndjson"
-            try:
+            with self._writing():
                 make_folder(file.parent)
-            except OSError as error:
-                raise HubError(f"{self.hub}: cannot be written ({error.strerror}); correct its permissions") from error
-            self._connection().execute(
-                f"COPY (SELECT struct_pack({kept}) AS parent, o._segment IS NOT NULL AS known, "
-                f"coalesce(n.{DIGEST} = o.{DIGEST}, false) AS same FROM {newest} AS n LEFT JOIN {older} AS o USING ({keys}) "
-                f"ORDER BY {keys}) TO {text(str(file.resolve()))} (FORMAT json)"
-            )
+                self._connection().execute(
+                    f"COPY (SELECT struct_pack({kept}) AS parent, o._segment IS NOT NULL AS known, "
+                    f"coalesce(n.{DIGEST} = o.{DIGEST}, false) AS same FROM {newest} AS n LEFT JOIN {older} AS o USING ({keys}) "
+                    f"ORDER BY {keys}) TO {text(str(file.resolve()))} (FORMAT json)"
+                )
         return file
 
     def replaced(
@@ -219,11 +264,12 @@ class Stage:
                 f"SELECT _segment, _syncer_line, first_value(_segment) OVER (PARTITION BY {keys} ORDER BY {_newest(collection)}) AS newest "
                 f"FROM read_parquet([{files}])"
             )
-            self._connection().execute(
-                f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
-                f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment <> newest ORDER BY segment, line) "
-                f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
-            )
+            with self._writing():
+                self._connection().execute(
+                    f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
+                    f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment <> newest ORDER BY segment, line) "
+                    f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
+                )
             con = self._connection()
             for (segment,) in con.execute(f"SELECT DISTINCT segment FROM read_parquet({file}) ORDER BY segment").fetchall():
                 gone = con.execute(
@@ -269,7 +315,7 @@ class Stage:
         """What a piece of work gives for each piece of the segments, in order. Several are at work at once."""
 
         def alone(heads: Sequence[Head], stem: Path) -> T:
-            with self._connection().cursor() as con:
+            with self._writing(), self._connection().cursor() as con:
                 return work(_Piece(con, self.hub, stem, projection, name, heads))
 
         pieces = list(self._pieces(name, segments))
@@ -588,9 +634,21 @@ def _plain(collection: spec.Collection, word: str) -> str:
 
 def _newest(collection: spec.Collection) -> str:
     """The order of versions, the one that counts first."""
+    if collection.mode == "append":
+        return ", ".join(ORDER_COLUMNS[1:])
     cursor = f"{quoted(collection.cursor.property)} DESC NULLS LAST, " if collection.cursor else ""
     first, *others = ORDER_COLUMNS
     return f"{first} DESC, {cursor}" + ", ".join(f"{column} DESC" for column in others)
+
+
+def _told_of(collection: spec.Collection, files: Sequence[str]) -> str:
+    """The deletions, of those in some files, that are newer than a version `n`; warehouses have the same (`Upsert.went`)."""
+    same = " AND ".join(f"e.{quoted(word)} = n.{quoted(word)}" for word in collection.key)
+    cursor = collection.cursor and collection.properties[collection.cursor.property]
+    is_time = collection.cursor and cursor and isinstance(cursor.column_type, Timestamp)
+    later = f"coalesce(n.{quoted(collection.cursor.property)} >= e._syncer_gone_by, false)" if collection.cursor and is_time else "false"
+    listed = ", ".join(map(text, files))
+    return f"SELECT 1 FROM read_parquet([{listed}]) AS e WHERE {same} AND e._syncer_told_in > n._syncer_run AND NOT {later}"
 
 
 def _there(key: Sequence[str]) -> str:

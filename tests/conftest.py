@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from google.cloud import bigquery
 
@@ -15,6 +16,10 @@ from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
 from tests.shop import SLOW, Client, Cloud, Database, File, Lake, Project
+
+hypothesis.settings.register_profile("timeless", deadline=None)
+hypothesis.settings.load_profile("timeless")
+"""A busy machine is no failure: no example has to come to its end in time."""
 
 
 @pytest.fixture(autouse=True, scope="session")

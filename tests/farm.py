@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,16 @@ class Farm:
     asked: list[str] = field(default_factory=list)
     where: str | None = None
     """Where the hub lies, if not in the folder."""
+    lists: dict[str, Sequence[Row] | int] = field(default_factory=dict)
+    """What other paths answer, with their query or without: these rows, or a status alone."""
 
     def run(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", to: str | None = None, **options: Any) -> Summary:
         def answer(request: httpx.Request) -> httpx.Response:
             self.asked.append(request.url.raw_path.decode())
-            return httpx.Response(200, json={"data": list(rows)}, headers={"Date": "Tue, 22 Nov 2016 12:00:00 GMT"})
+            found = self.lists.get(self.asked[-1], self.lists.get(request.url.path, rows))
+            if isinstance(found, int):
+                return httpx.Response(found)
+            return httpx.Response(200, json={"data": list(found)}, headers={"Date": formatdate(NOON + 3600 * self.hour, usegmt=True)})
 
         self.hour += 1
         given = Options(hub=self.where or str(self.folder / "hub"), to=to or self.client.url, **options)

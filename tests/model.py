@@ -1,8 +1,9 @@
 """A small API that lives in the test's own process, and a hand that kills a run at any durable step of it.
 
 The API has two lists, and a clock of its own. `things` is walked by key and can be asked for changes, `pages` has numbered
-pages that shift. Nothing here sleeps, opens a port or knows the engine's insides, except where `Death` reaches for the three
-places at which something becomes durable: a put into the hub, a request, a transaction of the warehouse.
+pages that shift. Of each it tells what was deleted, page by page (`LIST/deleted`), and what is deleted now (`LIST/bin`). Nothing
+here sleeps, opens a port or knows the engine's insides, except where `Death` reaches for the three places at which something
+becomes durable: a put into the hub, a request, a transaction of the warehouse.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from rest_syncer.engine.settings import Settings
 
 LISTS = ("things", "pages")
 PER_PAGE = 3
+SKEW = -12_345.0
+"""By how many seconds this machine's clock is wrong, unless a test says otherwise."""
+NO_SETTINGS = Settings({}, frozenset())
 
 SPEC = """
 syncer: 1
@@ -67,10 +71,12 @@ SOURCES: dict[bool, Source] = {False: parse_spec(SPEC, "model.yaml"), True: pars
 
 @cache
 def source(sized: bool, rows: str = "", keep: str = "all") -> Source:
-    """The spec, with a word of what becomes of rows (`mode: append`, say), and of what the hub keeps."""
+    """The spec, with a word of what becomes of rows (`mode: append`, say), in which LIST is the list, and of what the hub keeps."""
     text = (SIZED if sized else SPEC) + (f"\nkeep: {keep}\n" if keep != "all" else "")
     text = text.replace("    changed: {path: /things/changed}\n", "") if rows == "mode: snapshot" else text
-    return parse_spec(text.replace("    key: id\n", f"    key: id\n    {rows}\n") if rows else text, "model.yaml")
+    for name in LISTS if rows else ():
+        text = text.replace(f"  {name}:\n", f"  {name}:\n    {rows.replace('LIST', name)}\n")
+    return parse_spec(text, "model.yaml")
 
 
 class Api:
@@ -84,6 +90,7 @@ class Api:
         self.lists: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in LISTS}
         self.gone: dict[str, set[int]] = {name: set() for name in LISTS}
         """Every id that was deleted, whether or not it came back."""
+        self.deletions: dict[str, list[dict[str, int]]] = {name: [] for name in LISTS}
         self.changed: dict[tuple[str, int], int] = {}
         """The change, by its number, that made each record what it is."""
         self.plain: dict[tuple[str, int], bool] = {}
@@ -130,6 +137,7 @@ class Api:
     def delete(self, name: str, id_: int) -> None:
         if self.lists[name].pop(id_, None):
             self.gone[name].add(id_)
+            self.deletions[name].append({"id": id_, "gone_at": self.second})
             self.changes += 1
 
     def _write(self, name: str, id_: int, updated_at: Any) -> None:
@@ -155,14 +163,18 @@ class Api:
         params, path = request.url.params, request.url.path
         name, _, way = path.strip("/").partition("/")
         rows = [row for _, row in sorted(self.lists[name].items())]
-        if "since" in params:
+        if way == "deleted":
+            rows = [row for row in self.deletions[name] if row["gone_at"] >= int(params.get("since", 0))]
+        elif way == "bin":
+            rows = [{"id": id_} for id_ in sorted(self.gone[name] - self.lists[name].keys())]
+        elif "since" in params:
             rows = [row for row in rows if isinstance(row["updated_at"], int) and row["updated_at"] >= int(params["since"])]
-        if way not in ("", "changed") or (way == "changed") != ("since" in params):
+        if way not in ("", "changed", "deleted", "bin") or (way in ("", "changed") and (way == "changed") != ("since" in params)):
             return httpx.Response(404)
         if "since_id" in params:
             rows = [row for row in rows if row["id"] >= int(params["since_id"])]
         first = (int(params.get("page", 1)) - 1) * PER_PAGE
-        body = json.dumps({"total": len(rows), "entries": rows[first : first + PER_PAGE]})
+        body = json.dumps({"total": len(rows), "entries": rows if way == "bin" else rows[first : first + PER_PAGE]})
         for happening in self.during.pop(self.requests, []):
             self.now += 1.5
             happening()
@@ -174,7 +186,7 @@ class Api:
 class ModelClock(Clock):
     """A machine's clocks: time passes here as it does at the API, but its wall clock is wrong by `skew` seconds."""
 
-    def __init__(self, api: Api, skew: float = -12_345.0) -> None:
+    def __init__(self, api: Api, skew: float = SKEW) -> None:
         self.api, self.skew = api, skew
 
     def monotonic(self) -> float:
@@ -294,6 +306,8 @@ def carry_out(
     death: Death | None = None,
     select: Sequence[str] = (),
     where: str | None = None,
+    settings: Settings = NO_SETTINGS,
+    skew: float = SKEW,
 ) -> Summary | None:
     """One run, with nothing left over from runs before it but what they stored; None where it was killed."""
 
@@ -305,6 +319,6 @@ def carry_out(
     options = Options(hub=where or str(folder / "hub"), to=f"duckdb:{folder / to}.duckdb", full=full, select=tuple(select))
     with deadly(death):
         try:
-            return run(source, Settings({}, frozenset()), options, verb, None, ModelClock(api), httpx.MockTransport(answer))
+            return run(source, settings, options, verb, None, ModelClock(api, skew), httpx.MockTransport(answer))
         except Killed:
             return None

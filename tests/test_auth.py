@@ -11,7 +11,8 @@ import pytest
 from oauthlib.common import Request as SignedRequest
 from oauthlib.oauth1.rfc5849 import signature
 
-from rest_syncer.engine.auth import ApiKey, Auth, Basic, Bearer, Choice, NoAuth, OAuth1
+from rest_syncer.engine.auth import ApiKey, Auth, Basic, Bearer, Choice, NoAuth, OAuth1, OAuth2RefreshToken
+from rest_syncer.engine.grant import Grant
 from rest_syncer.engine.template import MissingSetting, Template
 
 URL = "https://api.example.com/items"
@@ -126,6 +127,23 @@ def test_who_it_is_can_be_said_without_a_secret(scheme: Auth) -> None:
     values = {**GIVEN, "email": "ann@example.com", "password": "s3cret-password"}
     who = scheme.who(scheme.rendered(values))
     assert not any(values[name] in who for name in ("password", "key_secret", "token", "token_secret"))
+
+
+REFRESHED = OAuth2RefreshToken(
+    token_url=Template.parse("https://login.example.com/token"),
+    client_id=Template.parse("app-1"),
+    refresh_token=Template.parse("{{ settings.refresh }}"),
+    scope="read",
+)
+
+
+def test_a_refresh_token_is_what_an_access_token_is_got_for_and_that_is_sent() -> None:
+    values = REFRESHED.rendered({"refresh": "r-1"})
+    assert REFRESHED.grant(values) == Grant("https://login.example.com/token", "app-1", "", "r-1", "refresh", scope="read")
+    flow = REFRESHED.flow(httpx.Request("GET", URL), {**values, "access_token": "a-1"})
+    assert next(flow).headers["Authorization"] == "Bearer a-1"
+    assert (REFRESHED.who(values), REFRESHED.public(values)) == ("the application 'app-1' and its refresh token", "")
+    assert [scheme.grant({}) for scheme in (BASIC, BEARER, OAUTH)] == [None, None, None]
 
 
 CHOICE = Choice(among=(OAUTH, BASIC))

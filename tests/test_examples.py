@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import duckdb
 import httpx
@@ -31,11 +32,18 @@ class Exchanges:
         assert asked == exchange["request"]
         for name, value in exchange.get("headers", {}).items():
             assert request.headers[name] == value
-        assert (json.loads(request.content) if request.content else None) == exchange.get("sent")
+        assert _sent(request) == exchange.get("sent")
         back = exchange.get("headers_back", {})
         if "text" in exchange:
             return httpx.Response(exchange.get("status", 200), headers=back, text=exchange["text"])
         return httpx.Response(exchange.get("status", 200), headers=back, json=exchange["body"])
+
+
+def _sent(request: httpx.Request) -> Any:
+    """What a request has as its body: a document, or a form."""
+    if request.headers.get("Content-Type") == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(request.content.decode(), strict_parsing=True))
+    return json.loads(request.content) if request.content else None
 
 
 @pytest.mark.parametrize("folder", [pytest.param(folder, id=folder.name) for folder in EXAMPLES])

@@ -660,3 +660,103 @@ def test_by_default_one_request_is_under_way_at_a_time() -> None:
     one, _ = fetcher(answer)
     with ThreadPoolExecutor(4) as pool:
         assert len(list(pool.map(one.send, [ANIMALS] * 12))) == 12
+
+
+# --- tokens -------------------------------------------------------------------------------------------------------
+
+
+TOKENS = """
+syncer: 1
+name: zoo
+title: The Zoo
+settings: {token: {secret: true}}
+api:
+  base_url: https://api.example.com/v1
+  headers: {X-Zoo: keeper}
+  auth: {kind: oauth2_refresh_token, token_url: TOKEN_URL, client_id: app, refresh_token: "{{ settings.token }}"}
+  retry: {attempts: 3, first_wait: 1s, longest_wait: 10s}
+collections:
+  animals: {key: id, properties: {id: integer}}
+"""
+GIVEN = httpx.Response(200, json={"access_token": "access-1", "refresh_token": "refresh-2"})
+
+
+def with_tokens(
+    folder: Path, answer: Answer, token_url: str = "https://login.example.net/token", inside: str = "93.184.216.34"
+) -> tuple[Fetcher, Still]:
+    spec, clock = parse_spec(TOKENS.replace("TOKEN_URL", token_url)).spec, Still()
+    settings = Settings({"token": "refresh-1"}, frozenset({"token"}))
+    addresses = {"api.example.com": ["93.184.216.34"]}
+
+    def resolve(host: str) -> list[str]:
+        return addresses.get(host, [inside])
+
+    return Fetcher(spec.api, settings, spec.label, clock, httpx.MockTransport(answer), resolve=resolve, beside=folder), clock
+
+
+def test_a_refresh_token_goes_to_the_token_server_alone_and_an_access_token_to_the_api(tmp_path: Path) -> None:
+    seen: list[httpx.Request] = []
+    waiting = [GIVEN, httpx.Response(200, json=[])]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return waiting.pop(0)
+
+    one, _ = with_tokens(tmp_path, answer)
+    page = one.send(ANIMALS)
+    assert [(request.method, request.url.host, "x-zoo" in request.headers) for request in seen] == [
+        ("POST", "login.example.net", False), ("GET", "api.example.com", True),
+    ]  # fmt: skip
+    assert ("authorization" in seen[0].headers, seen[1].headers["authorization"]) == (False, "Bearer access-1")
+    assert b"refresh-1" in seen[0].content and b"refresh-1" not in seen[1].content
+    assert (page.requests, page.request) == (1, ANIMALS)
+    later, _ = with_tokens(tmp_path, answers())
+    for knowing in (one, later):
+        assert knowing.shown(Request("https://api.example.com/access-1/refresh-2")) == "https://api.example.com/***/***"
+
+
+def test_a_token_server_that_is_in_trouble_is_asked_again_and_then_named(tmp_path: Path) -> None:
+    one, clock = with_tokens(tmp_path, answers(httpx.Response(503), httpx.ConnectError(""), GIVEN, httpx.Response(200, json=[])))
+    assert (one.send(ANIMALS).status, clock.slept) == (200, [1.0, 2.0])
+    one, _ = with_tokens(tmp_path / "other", answers(*[httpx.Response(503, text="refresh-1")] * 3))
+    with pytest.raises(FetchError) as caught:
+        one.send(ANIMALS)
+    assert str(caught.value) == (
+        "GET https://api.example.com/v1/animals?page=1: no answer (status 503 from the token server, https://login.example.net/token), "
+        "tried 3 times"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        pytest.param(httpx.Response(200, text="<html>"), "answers without an access_token; correct token_url", id="no-token"),
+        pytest.param(
+            httpx.Response(302, headers={"Location": "https://evil.example.net"}),
+            "gives no token (status 302); correct token_url, client_id and scope", id="elsewhere",
+        ),
+    ],
+)  # fmt: skip
+def test_a_token_server_that_gives_none_is_named(tmp_path: Path, answer: httpx.Response, sentence: str) -> None:
+    with pytest.raises(Refused) as caught:
+        with_tokens(tmp_path, answers(answer))[0].send(ANIMALS)
+    assert str(caught.value) == f"The Zoo: the token server, https://login.example.net/token, {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("token_url", "inside", "sentence"),
+    [
+        pytest.param("http://login.example.net/token", "93.184.216.34", "goes from https to a connection that anyone can read", id="plain"),
+        pytest.param("https://login.example.net/token", "10.0.0.7", "leads to an address of the sort private", id="a-network-of-ours"),
+    ],
+)
+def test_a_refresh_token_does_not_go_where_the_api_could_not(tmp_path: Path, token_url: str, inside: str, sentence: str) -> None:
+    with pytest.raises(FetchError, match=sentence):
+        with_tokens(tmp_path, answers(), token_url, inside)[0].send(ANIMALS)
+    assert list(tmp_path.rglob("*.json")) == [], "and none is said to be spent"
+
+
+def test_a_token_url_that_is_none_is_said_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        with_tokens(tmp_path, answers(), "login.example.net/token")
+    assert str(caught.value) == "token_url 'login.example.net/token' is no URL that requests can be sent to; write https:// and a host"

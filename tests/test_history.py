@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -87,7 +88,7 @@ def _generation(file: str) -> int:
 class HubFiles:
     """The segments of one collection, as they lie in their folder."""
 
-    def __init__(self, folder: Path, collection: str) -> None:
+    def __init__(self, folder: Path, collection: str, feed: bool = True) -> None:
         places = [folder / where / collection for where in ("hub/model/segments", "archive")]
         files = {file.name: file for place in places for file in place.glob("*.zst")}
         names = sorted({file.partition(".")[0] for file in files})
@@ -97,6 +98,7 @@ class HubFiles:
         self.left = {name: read_segment(files[max(generations[name], key=_generation)])[1] for name in names}
         """The records that each has by now."""
         self.is_thinned = any(len(known) > 1 for known in generations.values())
+        self.feed = HubFiles(folder, f"{collection}.deleted", False) if feed else None
 
     def record(self, segment: str) -> dict[str, Any]:
         """The raw record to which a row's `_segment` points."""
@@ -119,14 +121,27 @@ class HubFiles:
                 row = shown(raw, with_size)
                 cursor = LOWEST if row["updated_at"] is None else row["updated_at"]
                 versions[raw["id"]].append(Version(epoch, cursor, place, row))
+        told = self.feed.told(max((place_of(name)[0] for name in loaded), default=0)) if self.feed else {}
         if rows == "mode: append":
             return {key: (min(known, key=lambda one: one.place).row, False) for key, known in sorted(versions.items())}
         proven = max((run for run, gone in passes if gone or rows == "mode: snapshot"), default=0)
-        table = {
-            key: (max(known, key=lambda one: one.order).row, max(one.place[0] for one in known) < proven)
-            for key, known in sorted(versions.items())
-        }
-        return {key: row for key, row in table.items() if not row[1]} if rows in OUT else table
+        table = {}
+        for key, known in sorted(versions.items()):
+            last = max(known, key=lambda one: one.order)
+            went = any(run > last.place[0] and last.cursor <= at for at, run in told.get(key, ()))
+            table[key] = (last.row, went or max(one.place[0] for one in known) < proven)
+        return {key: row for key, row in table.items() if not row[1]} if rows.startswith(OUT) else table
+
+    def told(self, until: int) -> dict[int, list[tuple[float, int]]]:
+        """Of each key its deletions up to a run: the time, and the run in which it was told first; without times, the last one."""
+        runs = defaultdict[tuple[int, float], list[int]](list)
+        for name, (_, raws) in self.segments.items():
+            for raw in raws if place_of(name)[0] <= until else ():
+                runs[raw["id"], raw.get("gone_at", math.inf)].append(place_of(name)[0])
+        told = defaultdict[int, list[tuple[float, int]]](list)
+        for (key, at), known in runs.items():
+            told[key].append((at, max(known) if at == math.inf else min(known)))
+        return told
 
     def loadable(self, rows: str) -> list[str]:
         """The segments that a load takes when it takes all it can."""
@@ -255,7 +270,7 @@ class History:
         with small_pieces(load_bytes=10**9):
             self._load("late")
         self._check_healed("late")
-        if self.rows == "mode: history":
+        if self.rows.startswith("mode: history"):
             self._check_replay("one")
             assert self.known["one"].versions == self.known["late"].versions
 
@@ -329,11 +344,12 @@ class History:
 
     def _compact(self, keep: str, kill: int | None = None) -> None:
         """Thin the hub; what it held before stays in the archive, so that the model still knows all that ever came."""
-        segments, archive = self.folder / "hub/model/segments" / self.collection, self.folder / "archive" / self.collection
-        if not segments.exists() or self.rows in ("mode: append", "mode: history"):
+        segments = self.folder / "hub/model/segments"
+        if not (segments / self.collection).exists() or self.rows.startswith(("mode: append", "mode: history")):
             return
-        archive.mkdir(parents=True, exist_ok=True)
-        for file in segments.glob("*.zst"):
+        for file in segments.glob(f"{self.collection}*/*.zst"):
+            archive = self.folder / "archive" / file.parent.name
+            archive.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, archive / file.name)
         self.told = {warehouse for warehouse, found in self.known.items() if found.receipts}
         death = None if kill is None else Death(kill)
@@ -409,9 +425,9 @@ class History:
         raws = [raw for name in found.loaded[len(before.loaded) :] for raw in files.left[name]]
         assert total["read"] == len(raws)
         assert total["rejected"] == 0
-        assert total["filtered"] == 0 or self.rows in OUT
+        assert total["filtered"] == 0 or self.rows.startswith(OUT)
         assert total["rejected_values"] == sum(1 for raw in raws if isinstance(raw["updated_at"], str))
-        assert total["inserted"] - (total["deleted"] if self.rows in OUT else 0) == len(found.rows) - len(before.rows)
+        assert total["inserted"] - (total["deleted"] if self.rows.startswith(OUT) else 0) == len(found.rows) - len(before.rows)
         assert told is None or {word: getattr(told, word) for word in total} == total
 
 
@@ -493,7 +509,13 @@ def play(collection: str, history: Sequence[Sequence[Any]], segment_bytes: int =
         world.finish()
 
 
-ROWS = (*OUT, "mode: append", "mode: history")
+BIN = "deleted: /LIST/bin"
+FEED = (
+    "deleted: {path: /LIST/deleted, paginate: {kind: number, total: total}, cursor: {property: gone_at, param: since, format: epoch_s, "
+    "lag: 0s}, properties: {gone_at: {type: timestamp, format: epoch_s}}}"
+)
+FEEDS = (BIN, FEED, *(f"{mode}\n    {told}" for mode in ("deletes: hard", "mode: history") for told in (BIN, FEED)))
+ROWS = (*OUT, "mode: append", "mode: history", *FEEDS)
 ALL = [("add", key) for key in KEYS]
 PULL, PASS, LOAD, THIN = ("pull", False), ("pull", True), ("load", "one"), ("compact", "latest")
 
@@ -540,6 +562,10 @@ PULL, PASS, LOAD, THIN = ("pull", False), ("pull", True), ("load", "one"), ("com
         pytest.param(
             [("mend", 40), *ALL, PULL, ("mend", 0), PASS, ("wait", 5), ("delete", 1), ("add", 7), PULL, LOAD],
             id="a-complete-pass-mends-what-a-wrong-clock-did",
+        ),
+        pytest.param(
+            [*ALL, PULL, LOAD, ("delete", 1), ("wait", 5), PULL, ("add", 1), PULL, LOAD, ("delete", 1), PULL, PULL, LOAD],
+            id="gone-and-back-in-one-load-and-gone",
         ),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ import pytest
 
 from tests.model import Api, Death, carry_out, compacted, small_pieces, source
 from tests.sync import Project
-from tests.test_history import Found, look
+from tests.test_history import FEED, Found, look
 from tests.test_kill import SEED, SELECT, ends, killed, right, site
 
 STEPS_BETWEEN = int(os.environ.get("SYNCER_STEPS", "7"))
@@ -49,12 +49,13 @@ def outcome(found: Found) -> tuple[object, ...]:
     return found.rows, [one[:3] + one[5:] for one in found.versions]
 
 
+KINDS = ("", "mode: history", "deletes: hard", FEED)
 VERBS = [("run", False), ("run", True), ("pull", True), ("load", False), ("replay", False), ("compact", False)]
 
 
 @pytest.mark.parametrize(
     ("rows", "verb", "full"),
-    [(rows, *verb) for rows in ("", "mode: history", "deletes: hard") for verb in VERBS if (rows, verb[0]) != ("mode: history", "compact")],
+    [(rows, *verb) for rows in KINDS for verb in VERBS if (rows, verb[0]) != ("mode: history", "compact")],
 )
 def test_dead_behind_any_step_and_started_again_it_ends_the_same(tmp_path: Path, rows: str, verb: str, full: bool) -> None:
     spec = source(False, rows, "latest" if verb == "compact" else "all")

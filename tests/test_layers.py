@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     "errors", "document", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "suggest",
-    "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "auth", "window", "quota", "budget",
+    "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "grant", "auth", "window", "quota", "budget",
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
-    "fetch", "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "retention", "earlier", "read", "stage", "destinations",
+    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "fetch", "retention", "earlier", "read", "stage", "destinations",
     "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
     "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "chain",
     "pull", "load", "run", "compact", "look", "serve", "show",
@@ -24,7 +24,7 @@ LAYERS = [
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
-    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "fetch", "hub", "hub.store", "hub.folder",
+    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "fetch", "hub", "hub.store", "hub.folder",
     "hub.bucket", "hub.loads", "earlier", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
     "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
     "destinations.bigquery", "chain", "pull", "load", "run", "compact", "look",

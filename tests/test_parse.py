@@ -118,7 +118,7 @@ def test_a_good_spec_is_read_with_the_place_of_each_part() -> None:
         ),
         pytest.param(
             under_api("auth: {kind: choice, among: [{kind: none}, {kind: basci}]}"),
-            's.yaml:6:47 api.auth.among.1.kind: "basci" is not one of api_key, basic, bearer, choice, none, oauth1; '
+            's.yaml:6:47 api.auth.among.1.kind: "basci" is not one of api_key, basic, bearer, choice, none, oauth1, oauth2_refresh_token; '
             "did you mean 'basic'?",
             id="unknown-kind-in-a-choice",
         ),

@@ -96,6 +96,15 @@ def test_a_pass_that_finds_much_gone_deletes_nothing_until_it_is_told_to(farm: F
     assert farm.run([], verb="load").status == "complete"
 
 
+def test_where_a_key_cannot_be_read_nothing_is_let_through_and_the_load_ends(farm: Farm) -> None:
+    farm.run(MANY)
+    farm.run(MANY[:15])
+    farm.run([*MANY[:15], {"id": None}], verb="pull")
+    summary = farm.run([], verb="load", allow_deletes=True)
+    assert (summary.status, farm.client.ask("SELECT count(_deleted_at) FROM shop.orders")) == ("failed", [(0,)])
+    assert "records with an unreadable key came, so nothing was marked as deleted" in summary.collections["orders"].notes
+
+
 def test_a_pass_that_finds_the_rows_again_ends_what_was_held_back(farm: Farm) -> None:
     farm.run(MANY)
     farm.run(MANY[:15])

@@ -331,3 +331,15 @@ def test_an_origin_that_is_none_is_a_mistake_before_anything_is_sent(origin: str
     with pytest.raises(UsageError) as caught:
         needed(parse_spec(text).spec, Settings({}, frozenset()))
     assert str(caught.value) == message
+
+
+def test_a_token_that_was_got_is_a_secret_and_stays_one_when_another_takes_its_place() -> None:
+    """What is stored in its place leads to the one of then."""
+    first = Settings({"name": "ann"}, frozenset()).with_secrets({"_access_token": "a-token-1"})
+    second = first.with_secrets({"_access_token": "a-token-2"})
+    assert second.hide("ann: a-token-1, a-token-2") == "ann: ***, ***"
+    params = (("token", "a-token-1"), ("next", "/things?t=a-token-2"))
+    kept = (("token", "{{ settings._access_token }}"), ("next", "/things?t={{ settings._access_token }}"))
+    assert second.mask(params) == kept
+    assert second.unmask(kept) == (("token", "a-token-2"), ("next", "/things?t=a-token-2"))
+    assert (second.with_secrets({"_access_token": "a-token-2"}) is second, second.values) == (True, {"name": "ann"})

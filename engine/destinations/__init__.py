@@ -46,6 +46,15 @@ class Table:
     keeps_versions: bool = False
     """Whether each version of a record is a row of its own."""
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The columns' types, by name."""
+        return {column.name: column.type for column in self.columns}
+
+    @property
+    def key_types(self) -> dict[str, str]:
+        return {name: type_ for name, type_ in self.types.items() if name in self.key}
+
 
 @dataclass(frozen=True)
 class GonePass:
@@ -55,6 +64,28 @@ class GonePass:
     run: int
     ended: tuple[int, int, int]
     began: int
+
+
+TOLD = {"_syncer_told_in": "BIGINT", "_syncer_gone_at": "TIMESTAMPTZ", "_syncer_gone_by": "TIMESTAMPTZ"}
+"""What stands in the files of a delete feed beside the key."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a delete feed tells of records that went.
+
+    `files` are Parquet files with the columns of the table's key, `_syncer_told_in`, the run in which it was told, `_syncer_gone_at`,
+    when the record went, or else when that was told, and `_syncer_gone_by`, from when on a change of the record is later than that
+    (NULL where that cannot be known). A version of the run in which a deletion was told, or of a later one, is newer.
+    """
+
+    files: Sequence[str]
+    until: int
+    """The run up to which the feed is taken with this batch."""
+    known: int = 0
+    """The run up to which it was before."""
+    lacks: bool = False
+    """Whether some of what it told is lost."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +132,8 @@ class Batch:
     """Whether the rows are all there are: those of before are replaced."""
     passes: Sequence[GonePass] = ()
     """The passes that tell what is gone, for a table that keeps versions: oldest first, up to `gone_since`."""
+    told: Told | None = None
+    """What the collection's delete feed tells, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +185,8 @@ class Seen:
     """How many rows a later pass found gone that are not marked, for they were too many."""
     sources: Sequence[str] = ()
     """The specs that this collection was ever loaded by."""
+    told: int = 0
+    """The run up to which its delete feed is taken."""
 
 
 @dataclass(frozen=True)

@@ -190,12 +190,11 @@ class BigQuery(SqlWarehouse):
         return staged.fitted(batch, _unfit(batch.table))
 
     def put(self, batch: Batch) -> str:
-        types = {column.name: column.type for column in batch.table.columns}
+        types = batch.table.types
         return self._put(types | ORDER, batch.files, list(_unfit(batch.table)))
 
-    def put_keys(self, batch: Batch) -> str:
-        types = {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}
-        return self._put(types, batch.keys, [])
+    def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
+        return self._put(types, files, [])
 
     def _put(self, types: Mapping[str, str], files: Sequence[str], unfit: Sequence[Unfit]) -> str:
         """Columns of Parquet files into a table of their own; a table expression that calls them by their names."""

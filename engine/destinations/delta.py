@@ -5,6 +5,9 @@ there becomes one commit of the table, with the load's number as its application
 Identifiers"), against the version that was mirrored: another loader's commit in between fails it. A commit is of one table, so
 rejects and receipt go before it; both are written the same way again where the load is repeated, and a receipt counts when its
 table has come to its number.
+
+Lakes are not merged into: deltalake's MERGE holds in memory what it joins, or comes to a standstill (1.6, seen on 3,000,000 rows).
+Few rows are replaced by a predicate over their places, many by writing all rows anew; both stream.
 """
 
 from __future__ import annotations
@@ -14,57 +17,43 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from arro3.core import Array, RecordBatch, RecordBatchReader, Schema
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ..errors import WarehouseError
 from ..project import quoted, text
 from . import Batch, Receipt, Rejected, Seen, Table
 from .duckdb import DuckDB
-from .sql import OURS
+from .sql import ADDED, OF_VERSIONS, OURS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 LOCK = "_syncer.lock"
 """Loaders of a schema on this machine wait for each other by it. Those of a bucket have the commits alone."""
 
+MOST_NAMED = 4_000
+"""How many places a predicate names: parsing 50,000 of them overflowed deltalake's stack (1.6)."""
+
+MOST_FILES = 100
+"""Tables of more files are compacted: each load adds some, and each read opens all."""
+
+PIECE_BYTES = 4 * 2**20
+"""About how much of a table is in memory at once on its way into the lake."""
+
+FILE_BYTES = 64 * 2**20
+"""How large the lake's files grow: one is in memory while it is written."""
+
+_ROW_GROUP = 16_384
+_WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=_ROW_GROUP)
 _RUNS, _RECEIPTS, _REJECTS = OURS
 _MIRRORED = (_RECEIPTS, _REJECTS)
-
-
-class _Mirror(DuckDB):
-    """A DuckDB file with the part of a lake that matters now."""
-
-    def __init__(self, folder: str, schema: str, where: str) -> None:
-        super().__init__(str(Path(folder) / "mirror.duckdb"), schema)
-        self.where = where
-        self.make_schema()
-
-    def take(self, table: str, rows: object, json_columns: Sequence[str] = (), where: str = "true") -> None:
-        """Rows of an Arrow stream into a table, which is made where it is not there."""
-        con, name = self._connection(), self.name(table)
-        casts = ", ".join(f"CAST({quoted(column)} AS JSON) AS {quoted(column)}" for column in json_columns)
-        con.register("incoming", rows)
-        select = f"SELECT *{f' REPLACE ({casts})' if casts else ''} FROM incoming AS t WHERE {where}"
-        con.execute(f"INSERT INTO {name} {select}" if self._known(table).columns else f"CREATE TABLE {name} AS {select}")
-        con.unregister("incoming")
-        self._tables = None
-
-    def arrow(self, table: str, what: str = "t.*", where: str = "true") -> Any:
-        """Rows of a table as an Arrow stream."""
-        texts = [name for name, kind in self._known(table).columns.items() if kind.startswith("JSON")]
-        listed = ", ".join(f"CAST({quoted(name)} AS VARCHAR{self._known(table).columns[name][4:]}) AS {quoted(name)}" for name in texts)
-        source = f"(SELECT *{f' REPLACE ({listed})' if listed else ''} FROM {self.name(table)})"
-        return self._connection().sql(f"SELECT {what} FROM {source} AS t WHERE {where}")
-
-    def changes(self, table: str, written: str, key: Sequence[str]) -> Any:
-        """The rows of a table that were written, and the keys that are in the table `dead`: those with `_syncer_dead`."""
-        keys = ", ".join(map(quoted, key))
-        rows = self.arrow(table, "t.*, false AS _syncer_dead", written)
-        return rows.query("written", f"SELECT * FROM written UNION ALL BY NAME SELECT {keys}, true AS _syncer_dead FROM dead")
 
 
 class DeltaLake:
@@ -106,7 +95,7 @@ class DeltaLake:
             return mirror.seen(hub, table)
 
     def books(self, hub: str, collection: str) -> Mapping[int, Receipt]:
-        last = self._number(hub, collection)
+        last = _number(self.table(collection), hub)
         with self._mirror() as mirror:
             return {load: book for load, book in mirror.books(hub, collection).items() if load <= last}
 
@@ -117,14 +106,17 @@ class DeltaLake:
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with self._alone(), self._mirror(ours=()) as mirror:
             mirror.record(rows)
-            self._append(mirror, _RUNS)
+            tidy(self._append(mirror, _RUNS))
 
     def close(self) -> None:
         """Nothing is held between calls."""
 
     def commit(self, batch: Batch) -> Receipt:
-        folder = str(Path(batch.files[0]).parent) if batch.files else None
-        with self._alone(), self._mirror(batch.table, batch.hub, folder) as mirror:
+        with (
+            self._alone(),
+            TemporaryDirectory(dir=Path(batch.files[0]).parent if batch.files else None, prefix="mirror-") as folder,
+            self._mirror(batch.table, batch.hub, str(Path(folder) / "mirror.duckdb")) as mirror,
+        ):
             return _Load(self, mirror, batch).run()
 
     def uri(self, table: str) -> str:
@@ -132,45 +124,41 @@ class DeltaLake:
 
     def table(self, name: str) -> DeltaTable | None:
         """A table as it is now; None where there is none."""
-        return DeltaTable(self.uri(name)) if DeltaTable.is_deltatable(self.uri(name)) else None
-
-    def _number(self, hub: str, collection: str) -> int:
-        """Up to which load the receipts count: all, where the table was dropped."""
-        there = self.table(collection)
-        return (there.transaction_version(app(hub)) or 0) if there else sys.maxsize
+        try:
+            return DeltaTable(self.uri(name))
+        except TableNotFoundError:
+            return None
 
     @contextmanager
     def _mirror(
-        self, table: Table | None = None, hub: str = "", folder: str | None = None, ours: Sequence[str] = _MIRRORED
-    ) -> Iterator[_Mirror]:
+        self, table: Table | None = None, hub: str = "", path: str = ":memory:", ours: Sequence[str] = _MIRRORED
+    ) -> Iterator[Mirror]:
         """A mirror of syncer's tables, and of a collection's without its rows, but for one of another hub."""
-        with TemporaryDirectory(dir=folder, prefix="mirror-") as place, self._told("the load was rolled back"):
-            mirror = _Mirror(place, self.schema, self.where)
+        with self._told("the load was rolled back"):
+            mirror = Mirror(path, self.schema, self.where)
             try:
+                mirror.make_schema()
                 for name in ours:
                     if there := self.table(name):
-                        mirror.take(name, _rows(there), json_columns(OURS[name][1], there))
+                        mirror.take(name, there, OURS[name][1])
                 if table:
-                    self._take_shape(mirror, table, hub)
+                    mirror.there = self.table(table.name)
+                    mirror.take_shape(table, hub)
                 yield mirror
             finally:
                 mirror.close()
 
-    def _take_shape(self, mirror: _Mirror, table: Table, hub: str) -> None:
-        if mirror.look().get(_RECEIPTS):
-            ahead = f"hub = {text(hub)} AND collection = {text(table.name)} AND load > {self._number(hub, table.name)}"
-            mirror.ask(f"DELETE FROM {mirror.name(_RECEIPTS)} WHERE {ahead}")
-        if there := self.table(table.name):
-            is_ours = any(field.name == "_segment" for field in there.schema().fields)
-            other = f"NOT starts_with(_segment, {text(hub + '/')}) LIMIT 1" if is_ours else "false"
-            mirror.take(table.name, _rows(there, other), json_columns(_types(table), there))
+    def _append(self, mirror: Mirror, name: str, where: str = "true") -> DeltaTable:
+        there, rows = self.table(name), mirror.rows(name, where)
+        if there is None:
+            return self.make(name, rows, OURS[name][0])
+        write_deltalake(there, rows, mode="append", schema_mode="merge")
+        return there
 
-    def _append(self, mirror: _Mirror, name: str, where: str = "true") -> None:
-        there = self.table(name)
-        write_deltalake(
-            there or self.uri(name), mirror.arrow(name, where=where), mode="append", schema_mode="merge" if there else None,
-            description=OURS[name][0],
-        )  # fmt: skip
+    def make(self, name: str, rows: RecordBatchReader, comment: str | None) -> DeltaTable:
+        """A new table, of which another loader must not have made one."""
+        write_deltalake(self.uri(name), rows, mode="error", description=comment)
+        return DeltaTable(self.uri(name))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -202,109 +190,242 @@ class DeltaLake:
             raise WarehouseError(f"{self.where}: {what} ({cause}); {way_out}") from error
 
 
+class Mirror(DuckDB):
+    """A DuckDB database with the part of a lake that matters now. It has less memory while deltalake works, too."""
+
+    taking: ClassVar[str] = "120MB"
+    giving: ClassVar[str] = "60MB"
+
+    def __init__(self, path: str, schema: str, where: str) -> None:
+        super().__init__(path, schema)
+        self.where = where
+        self.there: DeltaTable | None = None
+        """A collection's table, at the version that is looked at and committed against."""
+
+    def _connection(self) -> DuckDBPyConnection:
+        is_new, con = self._con is None, super()._connection()
+        if is_new:
+            con.execute("PRAGMA force_compression = 'uncompressed'")  # it is read once: to compress it takes two thirds of a load
+        return con
+
+    def take_shape(self, table: Table, hub: str) -> None:
+        """The table of a collection, without its rows, and the receipts up to what it has come to."""
+        if self.look().get(_RECEIPTS):
+            ahead = f"hub = {text(hub)} AND collection = {text(table.name)} AND load > {_number(self.there, hub)}"
+            self.ask(f"DELETE FROM {self.name(_RECEIPTS)} WHERE {ahead}")
+        if self.there:
+            is_ours = any(field.name == "_segment" for field in self.there.schema().fields)
+            other = f"NOT starts_with(_segment, {text(hub + '/')}) LIMIT 1" if is_ours else "false"
+            self.take(table.name, self.there, table.types, other)
+
+    def take(self, table: str, there: DeltaTable, types: Mapping[str, str], within: str = "true", where: str = "true") -> None:
+        """A lake's rows into the table of that name, made where it is not there: those within a condition in the lake's SQL, and
+        another one here, over `t`. Texts that are JSON by these types become that again."""
+        texts = {field.name for field in there.schema().fields if '"string"' in json.dumps(json.loads(field.type.to_json()))}
+        cast = ", ".join(
+            f"CAST({quoted(name)} AS {type_}) AS {quoted(name)}" for name, type_ in types.items() if "JSON" in type_ and name in texts
+        )
+        con, name = self._connection(), self.name(table)
+        con.execute(f"SET memory_limit = '{self.taking}'")
+        con.register("incoming", QueryBuilder().register("t", there).execute(f"SELECT * FROM t WHERE {within}"))
+        select = f"SELECT * {f'REPLACE ({cast}) ' if cast else ''}FROM incoming AS t WHERE {where}"
+        con.execute(f"INSERT INTO {name} BY NAME {select}" if self._known(table).columns else f"CREATE TABLE {name} AS {select}")
+        con.unregister("incoming")
+        con.execute(f"SET memory_limit = '{self.memory}'")
+        self._tables = None
+
+    def columns(self, table: str) -> Mapping[str, str]:
+        return self._known(table).columns
+
+    def comments(self, table: str) -> Mapping[str, str | None]:
+        return self._known(table).comments
+
+    def rows(self, table: str, where: str = "true") -> RecordBatchReader:
+        """Rows of a table as a stream of small batches, whose schema has the columns' comments; JSON goes as text."""
+        known = self._known(table)
+        listed = ", ".join(
+            f"CAST(t.{quoted(name)} AS {kind.replace('JSON', 'VARCHAR')}) AS {quoted(name)}" if "JSON" in kind else f"t.{quoted(name)}"
+            for name, kind in known.columns.items()
+        )
+        con, select = self._connection(), f"SELECT {listed} FROM {self.name(table)} AS t WHERE"
+        bare = RecordBatchReader.from_stream(con.sql(f"{select} false")).schema
+        words = {name: {"comment": comment} if comment else {} for name, comment in known.comments.items()}
+        schema = Schema([bare.field(name).with_metadata(words.get(name, {})) for name in bare.names])
+        has_places = "rowid" not in map(str.lower, known.columns)  # a column of that name hides them: then all comes at once
+        ((last,),) = self.ask(f"SELECT {'coalesce(max(rowid), -1)' if has_places else 0} FROM {self.name(table)} LIMIT 1") or [(-1,)]
+
+        def batches() -> Iterator[RecordBatch]:
+            con.execute(f"SET memory_limit = '{self.giving}'")
+            first, many = 0, 1_024
+            while first <= last:
+                size, piece = 0, f"rowid BETWEEN {first} AND {first + many - 1}" if has_places else "true"
+                for batch in RecordBatchReader.from_stream(con.sql(f"{select} {piece} AND ({where})")):
+                    size += batch.nbytes
+                    yield RecordBatch.from_arrays(list[Array](batch.columns), schema=schema)
+                first += many
+                many = min(max(many * PIECE_BYTES // max(size, PIECE_BYTES // 4), 16), _ROW_GROUP)
+            con.execute(f"SET memory_limit = '{self.memory}'")
+
+        return RecordBatchReader.from_batches(schema, batches())
+
+
 class _Load:
     """One batch into the mirror, and from there into the lake."""
 
-    def __init__(self, lake: DeltaLake, mirror: _Mirror, batch: Batch) -> None:
+    def __init__(self, lake: DeltaLake, mirror: Mirror, batch: Batch) -> None:
         self.lake, self.mirror, self.batch, self.table = lake, mirror, batch, batch.table
-        self.there = lake.table(batch.table.name)
         self.rejects, self.receipts = lake.table(_REJECTS), lake.table(_RECEIPTS)
         self.key = [*self.table.key, "_version"] if self.table.keeps_versions else list(self.table.key)
+        self.stamps = [*ADDED, *(OF_VERSIONS if self.table.keeps_versions else ())]
+        """What tells that a row was written: one of these changes with it, though not each time the same one."""
+        self.name, self.before, self.touched, self.rejected = map(
+            mirror.name, (batch.table.name, "_syncer_before", "_syncer_touched", "_syncer_rejected")
+        )
+        self.had_rejects = self.rejects is not None
+        self.mine = f"collection = {text(batch.table.name)}"
+        self.of_load = f"{self.mine} AND load = {batch.load} AND starts_with(segment, {text(batch.hub + '/')})"
 
     def run(self) -> Receipt:
         batch, mirror = self.batch, self.mirror
-        seen = mirror.seen(batch.hub, self.table)
-        if seen.load == batch.load:
-            return mirror.books(batch.hub, self.table.name)[batch.load]
-        is_there = seen.there and seen.fits and not self._renames()
-        replaces = batch.anew or batch.clear_rejects or not is_there
-        if self.there:
-            self._take_rows(self.there, whole=replaces or batch.marks_gone)
+        books = mirror.books(batch.hub, self.table.name)
+        if batch.load == max(books, default=0):
+            return books[batch.load]
+        replaces = batch.anew or batch.clear_rejects or not self._fits()
+        is_whole = replaces or batch.marks_gone
+        if mirror.there:
+            self._take_rows(mirror.there, is_whole)
         if not replaces:
-            mirror.ask(f"CREATE TABLE before AS SELECT {', '.join(map(quoted, self.key))} FROM {mirror.name(self.table.name)}")
+            words = dict.fromkeys([*self.key, *self.stamps])
+            mirror.ask(f"CREATE TABLE {self.before} AS SELECT {', '.join(map(quoted, words))} FROM {self.name}")
+        self._take_rejects()
         receipt = mirror.commit(batch)
-        there = self.there or self._make()  # before its receipt: one without a table is of a table that was dropped
-        self._write_ours()
+        # before its receipt: one without a table is of a table that was dropped
+        there = mirror.there or self.lake.make(self.table.name, mirror.rows(self.table.name, "false"), self.table.comment)
+        self._add_rejects()
+        self.receipts = self._replace(_RECEIPTS, self.receipts, f"{self.mine} AND hub = {text(batch.hub)} AND load = {batch.load}")
         properties = CommitProperties(app_transactions=[Transaction(app(batch.hub), batch.load)])
         if replaces:
-            rows = mirror.arrow(self.table.name)
-            write_deltalake(there, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
+            self._write_all(there, properties)
         else:
-            self._write_changes(there, properties)
-        self._describe()
+            self._write_changes(there, is_whole, properties)
+        self._drop_rejects()
+        self._describe(there)
+        for one in (there, self.receipts, self.rejects):
+            tidy(one)
         return receipt
 
-    def _make(self) -> DeltaTable:
-        uri = self.lake.uri(self.table.name)
-        write_deltalake(uri, self.mirror.arrow(self.table.name, where="false"), mode="error", description=self.table.comment)
-        return DeltaTable(uri)
-
-    def _renames(self) -> bool:
-        """Whether some column is called otherwise in the lake, where that means to write it anew."""
-        there = {field.name.lower() for field in self.there.schema().fields} if self.there else set()
-        return any(column.name.lower() not in there for column in self.table.columns)
+    def _fits(self) -> bool:
+        """Whether the lake has the declared columns, by their names of today."""
+        there = {name.lower(): kind for name, kind in self.mirror.columns(self.table.name).items()}
+        return all(there.get(name.lower()) == kind for name, kind in self.table.types.items())
 
     def _take_rows(self, there: DeltaTable, whole: bool) -> None:
         """The rows that the batch may touch, and those that rejects explain."""
-        mirror, batch, table = self.mirror, self.batch, self.table
-        mirror.ask(f"DELETE FROM {mirror.name(table.name)}")
-        wanted = []
-        if batch.files:
-            same = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in table.key)
-            wanted.append(f"EXISTS (SELECT 1 FROM {mirror.put(batch)} AS b WHERE {same})")
-        if self.rejects:
-            mine = f"SELECT segment FROM {mirror.name(_REJECTS)} WHERE collection = {text(table.name)}"
-            wanted.append(f"t._segment IN ({mine})")
-        if whole or wanted:
-            where = "true" if whole else f"({' OR '.join(wanted)})"
-            mirror.take(table.name, _rows(there), json_columns(_types(table), there), where)
-
-    def _write_ours(self) -> None:
-        """The collection's rejects as they are after the load, and its receipt."""
-        mine = f"collection = {text(self.table.name)}"
-        if self.rejects or self.mirror.ask(f"SELECT 1 FROM {self.mirror.name(_REJECTS)} WHERE {mine} LIMIT 1"):
-            self._replace(_REJECTS, self.rejects, mine)
-        self._replace(_RECEIPTS, self.receipts, f"{mine} AND hub = {text(self.batch.hub)} AND load = {self.batch.load}")
-
-    def _replace(self, name: str, there: DeltaTable | None, where: str) -> None:
-        rows = self.mirror.arrow(name, where=where)
-        if there is None:
-            write_deltalake(self.lake.uri(name), rows, mode="error", description=OURS[name][0])
-        else:
-            write_deltalake(there, rows, mode="overwrite", predicate=where, schema_mode="merge")
-
-    def _write_changes(self, there: DeltaTable, properties: CommitProperties) -> None:
-        """One commit of the rows that were written and of those that are no more."""
-        mirror, name = self.mirror, self.mirror.name(self.table.name)
-        keys = ", ".join(map(quoted, self.key))
-        same = " AND ".join(f"t.{quoted(word)} = b.{quoted(word)}" for word in self.key)
-        now = f"t._synced_at = {mirror.instant(self.batch.synced_at)}"
-        mirror.ask(f"CREATE TABLE dead AS SELECT {keys} FROM before AS b WHERE NOT EXISTS (SELECT 1 FROM {name} AS t WHERE {same})")
-        replaced = mirror.ask(f"SELECT 1 FROM {name} AS t JOIN before AS b ON {same} WHERE {now} LIMIT 1")
-        if not replaced and not mirror.ask("SELECT 1 FROM dead LIMIT 1"):
-            write_deltalake(there, mirror.arrow(self.table.name, where=now), mode="append", commit_properties=properties)
+        mirror, types = self.mirror, self.table.types
+        mirror.ask(f"DELETE FROM {self.name}")
+        if whole:
+            mirror.take(self.table.name, there, types)
             return
-        columns = list(mirror.look()[self.table.name.lower()].columns)
-        source = mirror.changes(self.table.name, now, self.key)
-        values = {quoted(column): f"s.{quoted(column)}" for column in columns}
-        merger = there.merge(
-            source, " AND ".join(f"t.{quoted(word)} = s.{quoted(word)}" for word in self.key), "s", "t", commit_properties=properties
+        if keys := self._keys():
+            first, same = quoted(self.table.key[0]), " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in self.table.key)
+            within, ((least, most),) = "true", mirror.ask(f"SELECT min({first})::VARCHAR, max({first})::VARCHAR FROM {keys} AS b")
+            if least is not None and types[self.table.key[0]] == "BIGINT":  # of other types, orders and literals may differ
+                within = f"{first} BETWEEN {least} AND {most}"
+            mirror.take(self.table.name, there, types, within, f"EXISTS (SELECT 1 FROM {keys} AS b WHERE {same})")
+        rejected = f"SELECT segment FROM {mirror.name(_REJECTS)} WHERE {self.mine} AND NOT whole_record"
+        if self.rejects and mirror.ask(f"{rejected} LIMIT 1"):
+            others = f"t._segment IN ({rejected}) AND t._segment NOT IN (SELECT _segment FROM {self.name})"
+            mirror.take(self.table.name, there, types, where=others)
+
+    def _keys(self) -> str:
+        """A table expression of the keys that the batch is about; empty where it is about none."""
+        batch, columns = self.batch, ", ".join(map(quoted, self.table.key))
+        rows = [self.mirror.put(batch)] if batch.files else []
+        told = [self.mirror.put_columns("told", batch.table.key_types, batch.told.files)] if batch.told and batch.told.files else []
+        selects = " UNION ALL ".join(f"SELECT {columns} FROM {one}" for one in [*rows, *told])
+        return f"({selects})" if selects else ""
+
+    def _take_rejects(self) -> None:
+        """What the lake tells of the collection is set aside; the mirror goes without what a load told that did not come to its end."""
+        mirror, name = self.mirror, self.mirror.name(_REJECTS)
+        if self.had_rejects:
+            mirror.ask(f"CREATE TABLE {self.rejected} AS SELECT * FROM {name} WHERE {self.mine}")
+            mirror.ask(f"DELETE FROM {name} WHERE {self.of_load}")
+
+    def _add_rejects(self) -> None:
+        """What this load tells. What it no longer tells goes when its rows are there."""
+        tables = [_REJECTS, "_syncer_rejected"] if self.had_rejects else [_REJECTS]
+        if any(self.mirror.ask(f"SELECT 1 FROM {self.mirror.name(name)} WHERE {self.of_load} LIMIT 1") for name in tables):
+            self.rejects = self._replace(_REJECTS, self.rejects, self.of_load)
+
+    def _drop_rejects(self) -> None:
+        if self.had_rejects and self.mirror.ask(f"SELECT * FROM {self.rejected} EXCEPT SELECT * FROM {self.mirror.name(_REJECTS)} LIMIT 1"):
+            self.rejects = self._replace(_REJECTS, self.rejects, self.mine)
+
+    def _replace(self, name: str, there: DeltaTable | None, where: str) -> DeltaTable:
+        """Those rows of one of syncer's own tables by the mirror's."""
+        rows = self.mirror.rows(name, where)
+        if there is None:
+            return self.lake.make(name, rows, OURS[name][0])
+        write_deltalake(there, rows, mode="overwrite", predicate=where, schema_mode="merge")
+        return there
+
+    def _write_all(self, there: DeltaTable, properties: CommitProperties) -> None:
+        rows = self.mirror.rows(self.table.name)
+        write_deltalake(
+            there,
+            rows,
+            mode="overwrite",
+            schema_mode="overwrite",
+            commit_properties=properties,
+            writer_properties=_WRITER,
+            target_file_size=FILE_BYTES,
         )
-        merger = merger.when_matched_delete("s._syncer_dead").when_matched_update(values)
-        merger.when_not_matched_insert(values, "NOT s._syncer_dead").execute()
 
-    def _describe(self) -> None:
-        """What the table and its columns are, in the lake's own words."""
-        there = self.lake.table(self.table.name)
-        known = self.mirror.look()[self.table.name.lower()]
-        if there is None:
+    def _write_changes(self, there: DeltaTable, is_whole: bool, properties: CommitProperties) -> None:
+        """One commit of the rows that were written and of those that are no more."""
+        mirror, same = self.mirror, " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in self.key)
+        differs = " OR ".join(f"t.{word} IS DISTINCT FROM b.{word}" for word in self.stamps)
+        mirror.ask(
+            f"CREATE TABLE {self.touched} AS SELECT b._segment AS old, t._segment AS new "
+            f"FROM {self.before} AS b FULL JOIN {self.name} AS t ON {same} WHERE {differs}"
+        )
+        ((olds, news),) = mirror.ask(f"SELECT count(old), count(new) FROM {self.touched}")
+        if olds + news > MOST_NAMED and olds:
+            if not is_whole:
+                rest = f"NOT EXISTS (SELECT 1 FROM {self.before} AS b WHERE {same})"
+                mirror.take(self.table.name, there, self.table.types, where=rest)
+            self._write_all(there, properties)
             return
+        rows = mirror.rows(self.table.name, f"_segment IN (SELECT new FROM {self.touched})")
+        if not olds:
+            write_deltalake(
+                there, rows, mode="append", commit_properties=properties, writer_properties=_WRITER, target_file_size=FILE_BYTES
+            )
+            return
+        places = mirror.ask(
+            f"SELECT old FROM {self.touched} WHERE old IS NOT NULL UNION SELECT new FROM {self.touched} WHERE new IS NOT NULL"
+        )
+        named = f"_segment IN ({', '.join(text(place) for (place,) in places)})"
+        write_deltalake(
+            there,
+            rows,
+            mode="overwrite",
+            predicate=named,
+            commit_properties=properties,
+            writer_properties=_WRITER,
+            target_file_size=FILE_BYTES,
+        )
+
+    def _describe(self, there: DeltaTable) -> None:
+        """What the table and its columns are, in the lake's own words, where they have changed alone."""
+        words = self.mirror.comments(self.table.name)
         if (there.metadata().description or None) != self.table.comment:
             there.alter.set_table_description(self.table.comment or "")
         for field in there.schema().fields:
-            words = known.comments.get(field.name)
-            if field.metadata.get("comment") != words and (words or field.metadata.get("comment")):
-                there.alter.set_column_metadata(field.name, {"comment": words or ""})
+            known = words.get(field.name) or ""
+            if (field.metadata.get("comment") or "") != known:
+                there.alter.set_column_metadata(field.name, {"comment": known})
 
 
 def app(hub: str) -> str:
@@ -312,18 +433,16 @@ def app(hub: str) -> str:
     return f"syncer/{hub}"
 
 
-def json_columns(types: Mapping[str, str], there: DeltaTable) -> list[str]:
-    """The columns of type json, which a lake has as texts."""
-    texts = {field.name.lower() for field in there.schema().fields if json.loads(field.type.to_json()) == "string"}
-    return [name for name, type_ in types.items() if type_ == "JSON" and name.lower() in texts]
+def _number(there: DeltaTable | None, hub: str) -> int:
+    """Up to which load a table's receipts count: all, where it was dropped."""
+    return (there.transaction_version(app(hub)) or 0) if there else sys.maxsize
 
 
-def _types(table: Table) -> dict[str, str]:
-    return {column.name: column.type for column in table.columns}
-
-
-def _rows(table: DeltaTable, where: str = "true") -> Any:
-    return QueryBuilder().register("t", table).execute(f"SELECT * FROM t WHERE {where}")
+def tidy(there: DeltaTable | None) -> None:
+    """Make few files of many small ones. Another's commit may forbid it: then a later load does."""
+    if there and len(there.file_uris()) > MOST_FILES:
+        with suppress(CommitFailedError):
+            there.optimize.compact(target_size=FILE_BYTES, max_concurrent_tasks=1, writer_properties=_WRITER)
 
 
 _CAUSES = {
@@ -332,6 +451,7 @@ _CAUSES = {
     "permission denied": ("permission denied", "correct it, or name another place with --to"),
     "accessdenied": ("permission denied", "correct the credentials in the environment"),
     "nosuchbucket": ("there is no such bucket", "make it, or name another place with --to"),
+    "error sending request": ("nobody answers there", "correct the address in the environment, or run again when the store is there"),
     "transaction failed": ("another loader was here", "run again"),
 }
 

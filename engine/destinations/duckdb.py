@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 STORAGE = "v1.5.0"
 """Files are written so that DuckDB 1.5 reads them, whichever version writes."""
 
-MEMORY = "300MB"
-
 _SMALLEST = 3 * 4096
 """Bytes: a database has three headers of a block each, from its making on (duckdb.org, internals: storage)."""
 
@@ -38,6 +36,8 @@ class DuckDB(SqlWarehouse):
     """One schema of a DuckDB file."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error,)
+    memory: ClassVar[str] = "300MB"
+    """What DuckDB may take; beyond that it spills."""
 
     def __init__(self, path: str, schema: str) -> None:
         super().__init__(f"warehouse {path}", schema)
@@ -104,8 +104,8 @@ class DuckDB(SqlWarehouse):
     def put(self, batch: Batch) -> str:
         return f"read_parquet([{', '.join(text(file) for file in batch.files)}])"
 
-    def put_keys(self, batch: Batch) -> str:
-        return f"read_parquet([{', '.join(text(file) for file in batch.keys)}])"
+    def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
+        return f"read_parquet([{', '.join(map(text, files))}])"
 
     def instant(self, micros: int | str) -> str:
         return f"make_timestamptz({micros})"
@@ -122,7 +122,7 @@ class DuckDB(SqlWarehouse):
                 form = "" if Path(self.path).exists() else f", STORAGE_VERSION {text(STORAGE)}"
                 self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (TYPE duckdb{form})")
                 self._con.execute("SET TimeZone = 'UTC'")
-                self._con.execute(f"SET memory_limit = '{MEMORY}'")
+                self._con.execute(f"SET memory_limit = '{self.memory}'")
                 self._con.execute("SET preserve_insertion_order = false")
             except duckdb.Error as error:
                 self.close()

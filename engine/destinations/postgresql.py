@@ -48,7 +48,7 @@ class PostgreSQL(SqlWarehouse):
 
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
     upsert = InPlace
-    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys")
+    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys", "told")
 
     def __init__(self, place: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
         url = f"postgresql:{place}"
@@ -136,19 +136,18 @@ class PostgreSQL(SqlWarehouse):
         return staged.fitted(batch, _unfit(batch.table))
 
     def put(self, batch: Batch) -> str:
-        columns = {column.name: column.type for column in batch.table.columns} | ORDER
+        columns = batch.table.types | ORDER
         listed = ", ".join(f"{quoted(name)} {self.kind(type_)}" for name, type_ in columns.items())
         self.ask(f"CREATE TEMP TABLE rows ({listed})")
         written = {name: _written(name, type_) for name, type_ in columns.items()}
         self._copy("rows", staged.selected(batch.files, written, _unfit(batch.table)), Path(batch.files[0]).parent)
         return "pg_temp.rows"
 
-    def put_keys(self, batch: Batch) -> str:
-        kinds = {column.name: column.type for column in batch.table.columns if column.name in batch.table.key}
-        self.ask(f"CREATE TEMP TABLE keys ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in kinds.items())})")
-        written = {name: _written(name, type_) for name, type_ in kinds.items()}
-        self._copy("keys", staged.selected(batch.keys, written, ()), Path(batch.keys[0]).parent)
-        return "pg_temp.keys"
+    def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
+        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
+        written = {name: _written(name, type_) for name, type_ in types.items()}
+        self._copy(table, staged.selected(files, written, ()), Path(files[0]).parent)
+        return f"pg_temp.{table}"
 
     def _copy(self, table: str, rows: str, folder: Path) -> None:
         """Rows that DuckDB selects into a temporary table, by way of a file in the folder."""

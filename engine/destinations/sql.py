@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from ..errors import WarehouseError
 from ..hub.segment import run_of
 from ..project import quoted, text
-from . import Batch, Column, Receipt, Rejected, Seen, Table
+from . import TOLD, Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
 from .versions import Versions
 
@@ -35,7 +35,7 @@ _ADDED_COMMENTS = {
     "_valid_to": "Until when it was; null while it is.",
     "_version": "How many versions of the record there are up to this one.",
 }
-_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since", "spec_file", "run"}
+_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since", "told_until", "spec_file", "run"}
 """Columns that tables of an earlier version lack: they are added to them."""
 _LEDGER = {
     "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
@@ -45,7 +45,7 @@ _LEDGER = {
 }  # fmt: skip
 _RECEIPTS = {
     "hub": "VARCHAR", "warehouse": "VARCHAR", "collection": "VARCHAR", "load": "BIGINT", "committed_at": "TIMESTAMPTZ",
-    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON", "source": "VARCHAR", "gone_since": "BIGINT",
+    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON", "source": "VARCHAR", "gone_since": "BIGINT", "told_until": "BIGINT",
 }  # fmt: skip
 _REJECTS = {
     "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR", "whole_record": "BOOLEAN",
@@ -157,8 +157,8 @@ class SqlWarehouse:
         """Put a batch's rows where the warehouse can read them; a table expression."""
         raise NotImplementedError
 
-    def put_keys(self, batch: Batch) -> str:
-        """As `put`, its further keys."""
+    def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
+        """As `put`, some columns of files, for which a temporary table may be called `table`."""
         raise NotImplementedError
 
     def instant(self, micros: int | str) -> str:
@@ -224,12 +224,13 @@ class SqlWarehouse:
         self._check_kind(table, columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
         strangers = bool(columns) and self._has_strangers(table, hub)
-        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR), gone_since, coalesce(held_back, 0)")
+        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR), gone_since, coalesce(held_back, 0), coalesce(told_until, 0)")
         if not rows:
             return Seen(there=bool(columns), fits=fits, strangers=strangers, sources=self._sources(table))
-        ((load, prints, gone, held_back),) = rows
+        ((load, prints, gone, held_back, told),) = rows
         known = None if gone is None else int(gone)
-        return Seen(int(load), json.loads(prints or "{}"), bool(columns), fits, strangers, known, int(held_back), self._sources(table))
+        sources = self._sources(table)
+        return Seen(int(load), json.loads(prints or "{}"), bool(columns), fits, strangers, known, int(held_back), sources, int(told))
 
     def _check_kind(self, table: Table, columns: Container[str]) -> None:
         """Raises WarehouseError where the table keeps versions and should not, or the other way round."""
@@ -278,10 +279,11 @@ class SqlWarehouse:
         """A batch that can be taken: its rows are in the warehouse, and its table has the shape for them."""
         batch = self.fitted(batch)
         rows = self.put(batch) if batch.files else ""
-        keys = self.put_keys(batch) if batch.keys and batch.marks_gone else ""
+        keys = self.put_columns("keys", batch.table.key_types, batch.keys) if batch.keys and batch.marks_gone else ""
+        told = self.put_columns("told", batch.table.key_types | TOLD, batch.told.files) if batch.told and batch.told.files else ""
         self._shape(batch.table, batch.hub)
         way = Versions if batch.table.keeps_versions else self.upsert
-        return way(self, batch, rows, keys, self._kept(batch.table))
+        return way(self, batch, rows, keys, told, self._kept(batch.table))
 
     def _take(self, load: Upsert) -> Receipt:
         """A batch's rows, rejects and receipt."""
@@ -289,11 +291,12 @@ class SqlWarehouse:
         self._add_rejects(batch)
         receipt = load.run(self._refused(batch))
         if not batch.marks_gone:
-            receipt = replace(receipt, held_back=batch.held_back)
+            receipt = replace(receipt, held_back=batch.held_back + receipt.held_back)
         self._prune_rejects(batch)
         row = {
             "source": batch.source,
             "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
+            "told_until": batch.told and (batch.told.known if receipt.held_back else batch.told.until),
             "hub": batch.hub,
             "collection": batch.table.name,
             "committed_at": batch.synced_at,
@@ -347,7 +350,7 @@ class SqlWarehouse:
     def _shape(self, table: Table, hub: str) -> None:
         """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
         name, there = self.name(table.name), self._known(table.name)
-        declared = {column.name: column.type for column in table.columns}
+        declared = table.types
         if not there.columns:
             added = {**OF_VERSIONS, **ADDED} if table.keeps_versions else ADDED
             self._unsettle(table)

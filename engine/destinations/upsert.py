@@ -43,20 +43,22 @@ _PLACE = ("b._syncer_run", "b._syncer_ordinal", "b._syncer_number", "b._syncer_l
 class Upsert:
     """The rows of one batch into its table, inside of a transaction that the caller holds.
 
-    `rows` is a table expression of them, `keys` one of further keys that are not gone, and `kept` are the table's columns that the
-    spec does not name.
+    `rows` is a table expression of them, `keys` one of further keys that are not gone, `told` one of what a delete feed tells (each
+    empty where there is none), and `kept` are the table's columns that the spec does not name.
     """
 
-    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, kept: Sequence[str]) -> None:
-        self.sql, self.batch, self.all, self.keys, self.kept = sql, batch, rows, keys, kept
+    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, told: str, kept: Sequence[str]) -> None:
+        self.sql, self.batch, self.all, self.keys, self.told, self.kept = sql, batch, rows, keys, told, kept
         table = batch.table
         self.name = sql.name(table.name)
-        self.types = {column.name: column.type for column in table.columns}
+        self.types = table.types
         self.columns = list(self.types)
         self.key = self.listed(table.key)
         self.same_key = " AND ".join(f"t.{sql.quoted(name)} = b.{sql.quoted(name)}" for name in table.key)
         self.best = self.all
         """The rows of which no other in the batch is a newer version."""
+        self.shown = self.all
+        """Those that the table shows now."""
         self.now = sql.instant(batch.synced_at)
 
     def temporaries(self) -> Mapping[str, str]:
@@ -66,7 +68,7 @@ class Upsert:
             kept["aside"] = self._aside()
         if self.all:
             kept |= {"losers": self._losers(), "verdicts": self._verdicts(None)}
-        if batch.marks_gone:
+        if batch.marks_gone or self.told:
             kept["gone"] = self._gone()
         return kept
 
@@ -78,12 +80,13 @@ class Upsert:
             self._empty()
         if self.all:
             book.update(self._find_losers())
+            self.shown = self.best
             if deletes != "hard" and self._are_new():
                 self._insert_all()
                 book["inserted"] += self._number(f"SELECT count(*) FROM {self.best} AS b WHERE _syncer_counted")
             else:
                 book.update(self._merge(refused))
-        if batch.marks_gone and deletes != "ignore":
+        if (batch.marks_gone or self.told) and deletes != "ignore":
             book.update(self._mark_gone())
         if deletes == "hard" and (book["deleted"] or batch.clear_rejects):
             self.sql.ask(f"DELETE FROM {self.name} WHERE _deleted_at IS NOT NULL")
@@ -158,6 +161,7 @@ class Upsert:
         """The best versions against the rows that are there; how many counted ones got which verdict. Raises InDoubt."""
         self.sql.keep("verdicts", self._verdicts(refused))
         table, verdicts = self.batch.table, self.sql.temporary("verdicts")
+        self.shown = f"(SELECT * FROM {verdicts} WHERE _syncer_verdict NOT IN ('stale', 'filtered'))"
         counted = "sum(CASE WHEN _syncer_counted THEN 1 ELSE 0 END)"
         found = {
             str(verdict): int(number)
@@ -176,12 +180,19 @@ class Upsert:
         """Of each of the best versions, what is to become of it."""
         differs = " OR ".join(f"{self._ordered(name, 't')} IS DISTINCT FROM {self._ordered(name, 'b')}" for name in self.columns)
         batch, table = self.batch, self.batch.table
-        back = f"(t._deleted_at IS NOT NULL AND b._syncer_run >= {batch.gone_since or 0} AND NOT {self._is_gone('b')})"
-        none = f"({self._is_gone('b')} OR b._syncer_run < {batch.gone_since or 0})" if table.deletes == "hard" else "false"
-        explained = ""
+        is_told, joined = "false", ""
+        if self.told:
+            later = f"e._syncer_told_in > b._syncer_run AND NOT {self.changed_since('b')}"
+            went = f"SELECT DISTINCT b._segment FROM {self.best} AS b JOIN {self.told} AS e ON {self._same('b', 'e')} WHERE {later}"
+            is_told, joined = "(went._segment IS NOT NULL)", f" LEFT JOIN ({went}) AS went ON went._segment = b._segment"
+        if batch.told and batch.told.lacks:  # what was received before may have gone by what is lost
+            is_told = f"({is_told} OR NOT b._syncer_counted)"
+        gone = f"({self._is_gone('b')} OR b._syncer_run < {batch.gone_since or 0} OR {is_told})"
+        back = f"(t._deleted_at IS NOT NULL AND NOT {gone})"
+        none = gone if table.deletes == "hard" else "false"
         if refused:  # of two versions with one NULL, the API may have sent different values that could not be read
             differs += " OR is_refused.told IS DISTINCT FROM was_refused.told"
-            explained = (
+            joined += (
                 f" LEFT JOIN {refused} AS is_refused ON is_refused._segment = b._segment"
                 f" LEFT JOIN {refused} AS was_refused ON was_refused._segment = t._segment"
             )
@@ -193,11 +204,11 @@ class Upsert:
             doubt = "false" if batch.complete else doubt
         columns = ", ".join([self.listed(table.key, "b"), *(f"t.{self.sql.quoted(name)}" for name in self.kept)])
         return (
-            f"SELECT b._segment, b._syncer_counted, {columns}, t._deleted_at AS _syncer_gone_at, "
+            f"SELECT b._segment, b._syncer_run, b._syncer_counted, {is_told} AS _syncer_told, {columns}, t._deleted_at AS _syncer_gone_at, "
             f"CASE WHEN t._segment IS NULL AND {none} THEN 'filtered' WHEN t._segment IS NULL THEN 'inserted' "
             f"WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
             f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
-            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{explained}"
+            f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{joined}"
         )
 
     def _is_gone(self, owner: str) -> str:
@@ -210,6 +221,16 @@ class Upsert:
             words = ", ".join(self.sql.text(one.text) for one in tombstone.values)
             return f"coalesce(CAST({value} AS {self.sql.kind('VARCHAR')}) IN ({words}), false)"
         return f"coalesce({value}, false)" if self.types[tombstone.property] == "BOOLEAN" else f"({value} IS NOT NULL)"
+
+    def changed_since(self, owner: str) -> str:
+        """Whether a version has changed after a deletion `e` of its record: where both times are told."""
+        cursor = self.batch.table.cursor
+        is_time = cursor is not None and self.types[cursor] == "TIMESTAMPTZ"
+        return f"coalesce({owner}.{self.sql.quoted(cursor)} >= e._syncer_gone_by, false)" if cursor and is_time else "false"
+
+    def _same(self, one: str, other: str) -> str:
+        """Whether two have the same key."""
+        return " AND ".join(f"{one}.{self.sql.quoted(name)} = {other}.{self.sql.quoted(name)}" for name in self.batch.table.key)
 
     def _later(self) -> str:
         """Whether the incoming version was received after the row's."""
@@ -234,7 +255,7 @@ class Upsert:
         """When a row went, of a version `b` with the verdict `v`: a version since the last pass is there, unless it denies it."""
         return (
             f"CASE WHEN {self._is_gone('b')} THEN coalesce(v._syncer_gone_at, {self.now}) "
-            f"WHEN b._syncer_run < {self.batch.gone_since or 0} THEN v._syncer_gone_at END"
+            f"WHEN b._syncer_run < {self.batch.gone_since or 0} OR v._syncer_told THEN v._syncer_gone_at END"
         )
 
     def _older(self, cursor: str | None) -> tuple[str, str]:
@@ -263,7 +284,7 @@ class Upsert:
         )
 
     def _mark_gone(self) -> dict[str, int]:
-        """Mark the rows that no version since the last pass is of; unless they are too many. Their keys are in the table `gone`."""
+        """Mark the rows that are gone, unless they are too many. Their keys are in the table `gone`."""
         batch, lost = self.batch, self.sql.temporary("gone")
         self.sql.keep("gone", self._gone())
         number = self._number(f"SELECT count(*) FROM {lost} AS b")
@@ -279,12 +300,24 @@ class Upsert:
         return {"deleted": number}
 
     def _gone(self) -> str:
-        batch, gone = self.batch, ["t._deleted_at IS NULL"]
-        if self.all:
-            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {batch.gone_since} AND {self.same_key})")
-        if self.keys:
-            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.keys} AS b WHERE {self.same_key})")
-        return f"SELECT {self.listed(batch.table.key, 't')} FROM {self.name} AS t WHERE {' AND '.join(gone)}"
+        keys, found = self.listed(self.batch.table.key, "t"), list[str]()
+        if self.batch.marks_gone:
+            found.append(f"SELECT {keys} FROM {self.name} AS t WHERE t._deleted_at IS NULL AND {self.is_missing()}")
+        if self.told:
+            found.append(f"SELECT DISTINCT {keys} FROM {self.name} AS t JOIN {self.went()} WHERE t._deleted_at IS NULL")
+        return found[0] if len(found) == 1 else f"SELECT DISTINCT {self.key} FROM ({' UNION ALL '.join(found)}) AS n"
+
+    def is_missing(self) -> str:
+        """Whether no version since the last pass that proved what is gone is of a row."""
+        there = [f"SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key}"] if self.all else []
+        there += [f"SELECT 1 FROM {self.keys} AS b WHERE {self.same_key}"] if self.keys else []
+        return " AND ".join(f"NOT EXISTS ({one})" for one in there) or "true"
+
+    def went(self) -> str:
+        """The deletions `e` of rows that a feed tells, but for those that what the table shows of this batch is newer than."""
+        newer = f"SELECT 1 FROM {self.shown} AS b WHERE b._syncer_run >= e._syncer_told_in AND {self._same('b', 'e')}"
+        last = f" AND NOT EXISTS ({newer})" if self.shown else ""
+        return f"{self.told} AS e ON {self._same('t', 'e')} AND NOT {self.changed_since('t')}{last}"
 
     def listed(self, names: Iterable[str], owner: str | None = None) -> str:
         """Columns, as a statement lists them."""

@@ -26,7 +26,7 @@ class Versions(Upsert):
         if batch.anew:
             kept |= {"alive": self._alive(), "aside": self._aside()}
             if self.all:
-                kept["sequence"] = self._sequence(self._whole(self._known_passes))
+                kept["sequence"] = self._sequence(self._whole(self._known_passes, 0))
         elif self.all:
             kept |= {"lasts": self._lasts(), "sequence": self._sequence(self._behind())}
         return kept
@@ -37,12 +37,14 @@ class Versions(Upsert):
             book.update(self._make_anew())
         elif self.all:
             book.update(self._add_to_the_end())
-        if batch.marks_gone and not batch.anew and batch.table.deletes != "ignore":
+        if (batch.marks_gone or self.told) and not batch.anew and batch.table.deletes != "ignore":
             book.update(self._close_gone())
         return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
 
     def _add_to_the_end(self) -> Counter[str]:
         """The batch behind each record's last version. Raises InDoubt where some of it belongs further to the front."""
+        if self.told:
+            self._close_returning()
         self.sql.keep("lasts", self._lasts())
         lasts, (older, doubt) = self.sql.temporary("lasts"), self._older(self.batch.table.cursor)
         late = f"(t._valid_to IS NOT NULL AND b._syncer_run < {self.batch.gone_since or 0})"
@@ -71,13 +73,14 @@ class Versions(Upsert):
         batch, alive = self.batch, self.sql.temporary("alive")
         self.sql.keep("alive", self._alive())
         self._empty()
-        book = self._from_all(batch.passes if batch.marks_gone else self._known_passes)
+        book = self._from_all(batch.passes if batch.marks_gone else self._known_passes, batch.told.until if batch.told else 0)
         still = f"SELECT 1 FROM {self.name} AS t WHERE t._valid_to IS NULL AND {self.same_key}"
         gone = self._number(f"SELECT count(*) FROM {alive} AS b WHERE NOT EXISTS ({still})")
-        if batch.marks_gone and batch.most_gone and batch.most_gone.exceeded_by(gone, self._number(f"SELECT count(*) FROM {alive} AS b")):
+        tells = batch.marks_gone or self.told
+        if tells and batch.most_gone and batch.most_gone.exceeded_by(gone, self._number(f"SELECT count(*) FROM {alive} AS b")):
             self.sql.ask(f"DELETE FROM {self.name} WHERE true")
             self.sql.discard("sequence")
-            return self._from_all(self._known_passes) + Counter(held_back=gone)
+            return self._from_all(self._known_passes, batch.told.known if batch.told else 0) + Counter(held_back=gone)
         return book + Counter(deleted=gone)
 
     def _alive(self) -> str:
@@ -87,13 +90,24 @@ class Versions(Upsert):
     def _known_passes(self) -> list[GonePass]:
         return [one for one in self.batch.passes if one.run <= (self.batch.gone_known or 0)]
 
-    def _from_all(self, passes: Sequence[GonePass]) -> Counter[str]:
-        return self._put_in_order(self._whole(passes)) if self.all else Counter()
+    def _from_all(self, passes: Sequence[GonePass], told_until: int) -> Counter[str]:
+        return self._put_in_order(self._whole(passes, told_until)) if self.all else Counter()
 
-    def _whole(self, passes: Sequence[GonePass]) -> str:
-        """All versions of the batch, each ended by the first of these passes that came upon none after it."""
-        if not passes or self.batch.table.deletes == "ignore":
-            return f"SELECT {self._in_order('b', list(_BESIDES), self._own_instant('b'), self._none, self._never)} FROM {self.all} AS b"
+    def _whole(self, passes: Sequence[GonePass], told_until: int) -> str:
+        """All versions of the batch, each ended by the first of these passes that came upon none after it, or as a feed told before it,
+        up to the run `told_until`."""
+        source, ended, digest = f"{self.all} AS b", self._never, None
+        if passes and self.batch.table.deletes != "ignore":
+            source, ended, digest = *self._ended_by(passes), "b._syncer_digest"
+        if self.told and self.batch.table.deletes != "ignore":
+            source += f" LEFT JOIN ({self._ends_told(told_until)}) AS went ON went._syncer_of = b._segment"
+            first = f"({ended}) IS NULL" + (" OR went._syncer_told_in <= _syncer_ended_run" if passes else "")
+            ended = f"CASE WHEN went._syncer_went_at IS NOT NULL AND ({first}) THEN went._syncer_went_at ELSE {ended} END"
+        columns = self._in_order("b", list(_BESIDES), self._own_instant("b"), self._none, ended, digest)
+        return f"SELECT {columns} FROM {source}"
+
+    def _ended_by(self, passes: Sequence[GonePass]) -> tuple[str, str]:
+        """The batch's versions `b` with their digests, and when the first of these passes found each gone."""
         listed = self.sql.values("p", _PASS, [(one.run, *one.ended, one.began) for one in passes])
         received = f"(PARTITION BY {self.key} ORDER BY _syncer_run, _syncer_ordinal, _syncer_number, _syncer_line)"
         place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
@@ -112,8 +126,22 @@ class Versions(Upsert):
             f"CASE WHEN _syncer_pass IS NOT NULL AND (_next_syncer_run IS NULL OR {met}) "
             f"THEN {self.sql.instant('_syncer_began')} ELSE {self._never} END"
         )
-        columns = self._in_order("b", list(_BESIDES), self._own_instant("b"), self._none, ended, "b._syncer_digest")
-        return f"SELECT {columns} FROM {source}"
+        return source, ended
+
+    def _ends_told(self, until: int) -> str:
+        """The versions that deletions ended which were told up to a run: each the newest one that had been received by then."""
+        keys = self.listed(self.batch.table.key, "e")
+        received = f"{self._same('b', 'e')} AND b._syncer_run < e._syncer_told_in AND e._syncer_told_in <= {until}"
+        newest = (
+            f"SELECT b._segment AS _syncer_of, e._syncer_told_in, e._syncer_gone_at AS _syncer_went_at, "
+            f"{self.changed_since('b')} AS _syncer_later, "
+            f"row_number() OVER (PARTITION BY {keys}, e._syncer_told_in, e._syncer_gone_at ORDER BY {self._newest()}) AS _syncer_place "
+            f"FROM {self.told} AS e JOIN {self.all} AS b ON {received}"
+        )
+        return (
+            f"SELECT * FROM (SELECT n.*, row_number() OVER (PARTITION BY _syncer_of ORDER BY _syncer_told_in, _syncer_went_at) "
+            f"AS _syncer_first FROM ({newest}) AS n WHERE _syncer_place = 1 AND NOT _syncer_later) AS f WHERE _syncer_first = 1"
+        )
 
     @property
     def _read(self) -> list[str]:
@@ -226,15 +254,27 @@ class Versions(Upsert):
         found = self.sql.ask(f"SELECT {verdict}, count(*) FROM ({rows}) AS s WHERE s._syncer_counted GROUP BY 1")
         return Counter({str(word): int(number) for word, number in found})
 
+    def _close_returning(self) -> None:
+        """End what a feed told to be gone before its record came again with this batch. Raises InDoubt where that lies in its midst."""
+        span = "min(_syncer_run) AS _syncer_first, max(_syncer_run) AS _syncer_last"
+        runs = f"SELECT {self.key}, {span} FROM {self.all} AS a GROUP BY {self.key}"
+        both = f"{self.told} AS e JOIN ({runs}) AS b ON {self._same('b', 'e')} AND b._syncer_last >= e._syncer_told_in"
+        if self.sql.ask(f"SELECT 1 FROM {both} AND b._syncer_first < e._syncer_told_in LIMIT 1"):
+            raise InDoubt
+        went = f"{both} JOIN {self.name} AS t ON {self._same('t', 'e')} AND NOT {self.changed_since('t')}"
+        self._close(f"SELECT {self._ending()}, 0 AS _syncer_after FROM {went} WHERE t._valid_to IS NULL")
+
     def _close_gone(self) -> dict[str, int]:
-        """The last versions of records that no version since the last pass is of; unless they are too many."""
-        batch = self.batch
-        began = next(one.began for one in batch.passes if one.run == batch.gone_since)
-        there = f"SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {batch.gone_since} AND {self.same_key}"
-        gone = ["t._valid_to IS NULL", *([f"NOT EXISTS ({there})"] if self.all else [])]
-        if self.keys:
-            gone.append(f"NOT EXISTS (SELECT 1 FROM {self.keys} AS b WHERE {self.same_key})")
-        number = self._number(f"SELECT count(*) FROM {self.name} AS t WHERE {' AND '.join(gone)}")
+        """The last versions of records that are gone; unless they are too many."""
+        batch, found = self.batch, list[str]()
+        if self.told:
+            found.append(f"SELECT {self._ending()}, 0 AS _syncer_after FROM {self.name} AS t JOIN {self.went()} WHERE t._valid_to IS NULL")
+        if batch.marks_gone:
+            began = next(one.began for one in batch.passes if one.run == batch.gone_since)
+            ending = self._ending(self.sql.instant(began), "0")
+            found.append(f"SELECT {ending}, 1 AS _syncer_after FROM {self.name} AS t WHERE t._valid_to IS NULL AND {self.is_missing()}")
+        gone = " UNION ALL ".join(found)
+        number = self._number(f"SELECT count(*) FROM (SELECT DISTINCT {self.key} FROM ({gone}) AS n) AS n")
         if (
             number
             and batch.most_gone
@@ -242,12 +282,22 @@ class Versions(Upsert):
         ):
             return {"held_back": number}
         if number:
-            ended = self.sql.later(self.sql.instant(began), "t._valid_from")
-            self.sql.ask(
-                f"UPDATE {self.name} AS t SET _valid_to = {ended}, _deleted_at = {self.now}, _synced_at = {self.now} "
-                f"WHERE {' AND '.join(gone)}"
-            )
+            self._close(gone)
         return {"deleted": number}
+
+    def _ending(self, instant: str = "e._syncer_gone_at", told_in: str = "e._syncer_told_in") -> str:
+        """How `_close` wants to know that a row `t` ends."""
+        return f"{self.listed(self.batch.table.key, 't')}, {instant} AS _syncer_went_at, {told_in} AS _syncer_told_in"
+
+    def _close(self, gone: str) -> None:
+        """End the last versions of some keys, each by the first that ends it."""
+        order = "_syncer_after, _syncer_told_in, _syncer_went_at"
+        first = f"SELECT n.*, row_number() OVER (PARTITION BY {self.key} ORDER BY {order}) AS _syncer_place FROM ({gone}) AS n"
+        ended = self.sql.later("b._syncer_went_at", "t._valid_from")
+        self.sql.ask(
+            f"UPDATE {self.name} AS t SET _valid_to = {ended}, _deleted_at = {self.now}, _synced_at = {self.now} "
+            f"FROM ({first}) AS b WHERE {self.same_key} AND b._syncer_place = 1 AND t._valid_to IS NULL"
+        )
 
     def _empty(self) -> None:
         self.sql.keep("aside", self._aside())

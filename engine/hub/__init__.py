@@ -7,7 +7,7 @@
     DIR/<source>/damaged/<collection>/<name>.json       that a segment is damaged or missing
     DIR/<source>/loads/<warehouse>/<schema>/<collection>/000002.json   which segments load 2 takes
     DIR/<source>/acks/<warehouse>/<schema>/<collection>/000002.json    that load 2 was committed
-    DIR/<source>/account/                               locks: what processes of one account share
+    DIR/<source>/account/                               what processes of one account share: locks, and tokens that were got for others
     DIR/<source>/stage/                                 what a load has in hand; swept when it is over
 
 But for the last two nothing is ever changed or overwritten, and nothing removed but what something newer replaces (a thinned
@@ -317,7 +317,7 @@ class Hub:
             yield plan.run, plan.at
 
     def _collections(self) -> list[str]:
-        return [Path(name).name for name in self._named("segments", r"\w+")]
+        return [Path(name).name for name in self._named("segments", r"[\w.]+")]
 
     def _named(self, folder: str, form: str) -> list[str]:
         """The files of a folder whose names have a form: what else lies there is not ours."""

@@ -27,6 +27,7 @@ class Asked:
 
     target: str
     headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def path(self) -> str:
@@ -61,7 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Listener
 
     def do_GET(self) -> None:
-        asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()})
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         answer = self.server.take(asked)
         if answer.silent:
             self.close_connection = True
@@ -78,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(answer.body)
         self.close_connection = headers["Content-Length"] != str(len(answer.body)) or answer.drips > 0
+
+    do_POST = do_GET  # noqa: N815 - as http.server wants it
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
