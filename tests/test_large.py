@@ -11,7 +11,7 @@ import pytest
 from rest_syncer.engine.errors import UsageError
 from tests.farm import SPEC, Farm, row, told
 from tests.postgres import Server
-from tests.shop import Database, File
+from tests.shop import SLOW, Database, File, kind_of
 
 MEGABYTE = 2**20
 
@@ -28,8 +28,13 @@ def test_values_of_a_megabyte_come_whole(farm: Farm) -> None:
     long = 'x\u00e9"\\\n\U0001f600,' * (MEGABYTE // 8)
     values = {"sum": long, "state": {"of": long}, "list": [long, "", None]}
     assert farm.book([row(1) | values, row(2)], text) == {"inserted": 2}
-    ((sum_, state, first),) = farm.client.ask("SELECT sum, CAST(state AS VARCHAR), list[1] FROM shop.orders WHERE id = 1")
-    assert (sum_ == long, json.loads(state)["of"] == long, first == long) == (True, True, True)
+    first = "list" if kind_of(farm.client) in SLOW else "list[1]"  # there it is a JSON text
+    ((sum_, state, first),) = farm.client.ask(f"SELECT sum, CAST(state AS VARCHAR), CAST({first} AS VARCHAR) FROM shop.orders WHERE id = 1")
+    assert (
+        sum_ == long,
+        json.loads(state)["of"] == long,
+        first in (long, json.dumps(values["list"], ensure_ascii=False, separators=(",", ":"))),
+    ) == (True, True, True)
     assert farm.book([row(1) | values, row(2)], text) == {"unchanged": 2}
     assert farm.book([row(1) | values | {"sum": long + "!"}, row(2)], text) == {"updated": 1, "unchanged": 1}
 
@@ -53,6 +58,7 @@ def test_a_key_of_a_megabyte_is_a_key_or_a_reject(farm: Farm) -> None:
     assert why == ([] if kept else [("is longer than 2,000 bytes, which no key of PostgreSQL can be", True)])
 
 
+@pytest.mark.many
 def test_a_table_of_1600_columns_is_filled_or_refused_before_any_request(farm: Farm) -> None:
     rows = [{"id": id_} | {f"c{place}": place for place in range(0, 1599, 5)} for id_ in (1, 2)]
     if not isinstance(farm.client, Database):
