@@ -682,9 +682,9 @@ GIVEN = httpx.Response(200, json={"access_token": "access-1", "refresh_token": "
 
 
 def with_tokens(
-    folder: Path, answer: Answer, token_url: str = "https://login.example.net/token", inside: str = "93.184.216.34"
+    folder: Path, answer: Answer, url: str = "https://login.example.net/token", inside: str = "93.184.216.34"
 ) -> tuple[Fetcher, Still]:
-    spec, clock = parse_spec(TOKENS.replace("TOKEN_URL", token_url)).spec, Still()
+    spec, clock = parse_spec(TOKENS.replace("TOKEN_URL", url)).spec, Still()
     settings = Settings({"token": "refresh-1"}, frozenset({"token"}))
     addresses = {"api.example.com": ["93.184.216.34"]}
 
