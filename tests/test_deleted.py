@@ -59,6 +59,7 @@ def test_a_row_goes_when_the_list_names_it_and_returns_with_its_record(farm: Far
     assert farm.table() == [(1, "1.00", False), (2, "1.00", False)]
 
 
+@pytest.mark.many
 def test_it_is_a_list_of_its_own_in_the_hub_the_books_and_the_ledger(farm: Farm) -> None:
     go(farm, TIMED, [], row(1), row(2))
     farm.lists[BIN] = [went(2)]
@@ -86,6 +87,7 @@ def test_what_is_in_both_lists_of_one_run_is_there(farm: Farm) -> None:
     assert alive(farm) == [1, 2]
 
 
+@pytest.mark.many
 def test_what_came_and_went_in_several_runs_may_be_loaded_at_once(farm: Farm) -> None:
     go(farm, SILENT, [], row(1), row(2), row(3), row(4))
     go(farm, SILENT, [went(2), went(3), went(4)], verb="pull")
@@ -95,6 +97,7 @@ def test_what_came_and_went_in_several_runs_may_be_loaded_at_once(farm: Farm) ->
     assert farm.table() == [(1, "1.00", False), (2, "1.00", False), (3, "3.00", True), (4, "1.00", True)]
 
 
+@pytest.mark.many
 def test_a_deletion_counts_once_however_often_it_is_told(farm: Farm) -> None:
     """A record that was restored without being changed is found by a complete pass; the old deletion is told again behind it."""
     go(farm, WHOLE, [], row(1), row(2))
@@ -106,6 +109,7 @@ def test_a_deletion_counts_once_however_often_it_is_told(farm: Farm) -> None:
     assert go(farm, WHOLE, [went(2, 30), went(2, 40)]) == {"deleted": 1}, "another deletion is another one"
 
 
+@pytest.mark.many
 def test_a_record_that_changed_after_its_deletion_is_there(farm: Farm) -> None:
     """Whenever that is told: a list that is read for the first time tells of years."""
     within = row(2) | {"at": "2016-11-22T11:00:10.7Z"}  # of the very second of its deletion: which of the two was first is not told
@@ -117,6 +121,7 @@ def test_a_record_that_changed_after_its_deletion_is_there(farm: Farm) -> None:
     assert alive(farm) == [1, 2]
 
 
+@pytest.mark.many
 def test_a_pass_that_goes_on_for_days_does_not_bring_back_what_went_meanwhile(farm: Farm) -> None:
     """One record of it was received before the deletions were told, the others after that."""
     paged = f"deleted: {{path: {BIN}, paginate: {{kind: single}}}}\n    paginate: {{kind: number}}"
@@ -130,6 +135,7 @@ def test_a_pass_that_goes_on_for_days_does_not_bring_back_what_went_meanwhile(fa
     assert alive(farm) == [2, 3]
 
 
+@pytest.mark.many
 def test_what_a_new_warehouse_or_a_new_column_shows_is_the_same(farm: Farm) -> None:
     go(farm, TIMED, [], row(1, at=1), row(2, at=2), row(3, at=3))
     go(farm, TIMED, [went(2, 30), went(3, 30)])
@@ -147,6 +153,7 @@ def test_what_a_new_warehouse_or_a_new_column_shows_is_the_same(farm: Farm) -> N
     assert written[2] == 2
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("deletes", ["soft", "hard"])
 def test_what_reads_everything_again_writes_no_row_for_nothing(farm: Farm, deletes: str) -> None:
     text = SILENT.replace("deleted:", f"deletes: {deletes}\n    deleted:")
@@ -161,6 +168,7 @@ def test_what_reads_everything_again_writes_no_row_for_nothing(farm: Farm, delet
     assert found == ({"inserted": 2, "deleted": 1} if deletes == "soft" else {"inserted": 1, "filtered": 1})
 
 
+@pytest.mark.many
 def test_without_the_list_in_the_spec_its_deletions_no_longer_count(farm: Farm) -> None:
     go(farm, SILENT, [], row(1), row(2))
     go(farm, SILENT, [went(2)])
@@ -186,6 +194,7 @@ def test_the_fuse_holds_for_it_until_it_is_told_to_let_them_go(farm: Farm, since
     assert alive(farm) == [*range(17, 31), 31]
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("since", ["param: since", "param: since, start: '2016-01-01T00:00:00Z'"], ids=["passes", "no passes"])
 def test_records_that_come_again_end_what_was_held_back(farm: Farm, since: str) -> None:
     text = SILENT.replace(SHARE, "").replace("param: since", since)
@@ -196,6 +205,7 @@ def test_records_that_come_again_end_what_was_held_back(farm: Farm, since: str) 
     assert len(alive(farm)) == 25
 
 
+@pytest.mark.many
 def test_keys_that_no_row_has_are_nothing(farm: Farm) -> None:
     go(farm, SILENT, [went(7)], row(1))
     assert go(farm, SILENT, [went(8), went(9)]) == {}
@@ -211,11 +221,13 @@ def test_a_key_of_several_stands_where_the_spec_says(farm: Farm) -> None:
     assert [(id_, sum_) for id_, sum_, gone in farm.table() if not gone] == [(12, "1.00"), (13, "1.00")]
 
 
+@pytest.mark.many
 def test_a_text_that_is_the_number_is_the_key(farm: Farm) -> None:
     go(farm, SILENT, [], row(12), row(13))
     assert go(farm, SILENT, [{"id": "12"}, {"id": 13.0}]) == {"deleted": 2}
 
 
+@pytest.mark.many
 def test_what_cannot_be_read_is_told_and_deletes_nothing(farm: Farm) -> None:
     go(farm, TIMED, [], row(1), row(2), row(3))
     gone: list[Mapping[str, Any]] = [
@@ -238,6 +250,7 @@ def test_what_cannot_be_read_is_told_and_deletes_nothing(farm: Farm) -> None:
     assert len(farm.client.ask("SELECT 1 FROM shop._syncer_rejects")) == 4, "they stay told"
 
 
+@pytest.mark.many
 def test_a_list_that_is_not_there_keeps_no_record_from_its_table(farm: Farm) -> None:
     farm.lists[BIN] = 404
     summary = farm.run([row(1)], SILENT)
@@ -248,6 +261,7 @@ def test_a_list_that_is_not_there_keeps_no_record_from_its_table(farm: Farm) -> 
     assert (summary.status, summary.collections["orders.deleted"].book()["proof"]) == ("complete", "open")
 
 
+@pytest.mark.many
 def test_an_answer_without_the_list_is_no_empty_one(farm: Farm) -> None:
     lost = SILENT.replace(f"deleted: {BIN}", f"deleted: {{path: {BIN}, records: gone}}")
     go(farm, SILENT, [], row(1))
@@ -257,6 +271,7 @@ def test_an_answer_without_the_list_is_no_empty_one(farm: Farm) -> None:
     assert "correct `records`" in summary.collections["orders.deleted"].errors[0]
 
 
+@pytest.mark.many
 def test_a_bound_that_is_left_out_is_asked_for_a_unit_earlier(farm: Farm) -> None:
     text = TIMED.replace("gone, param: since", "gone, param: since, inclusive: false, format: epoch_s")
     go(farm, text, [], row(1))
@@ -264,6 +279,7 @@ def test_a_bound_that_is_left_out_is_asked_for_a_unit_earlier(farm: Farm) -> Non
     assert farm.asked[2] == f"{BIN}?since={NOON + 3600 - 61 - 1}"
 
 
+@pytest.mark.many
 def test_a_damaged_segment_of_it_is_told_and_holds_off_what_follows(farm: Farm) -> None:
     """What was deleted is never undone by it: not by a replay of all rows either."""
     go(farm, WHOLE, [], row(1), row(2), row(3))
@@ -284,6 +300,7 @@ def test_a_damaged_segment_of_it_is_told_and_holds_off_what_follows(farm: Farm) 
     assert "a replay would lose what it held" in told(summary)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("text", [SILENT, WHOLE])
 def test_what_is_thinned_decides_nothing(farm: Farm, text: str) -> None:
     kept = text + "keep: latest\n"
@@ -306,6 +323,7 @@ def test_what_is_thinned_decides_nothing(farm: Farm, text: str) -> None:
         assert con.execute("SELECT id, sum, _deleted_at IS NOT NULL FROM shop.orders ORDER BY id").fetchall() == shown
 
 
+@pytest.mark.many
 def test_the_lists_of_a_parent_that_went_are_not_asked_for(farm: Farm) -> None:
     """Until it comes again; a chain that goes on walks the parents that were there when it began."""
     child = "\n  items:\n    parent: orders\n    path: /items/{{ parent.id }}\n    key: id\n    properties: {id: integer}\n"
@@ -343,6 +361,7 @@ def test_a_deletion_ends_a_version_and_a_return_begins_another(farm: Farm, kind:
     assert versions(farm)[1:] == [(2, "1.00", eleven + 1, ended, 1, True), (2, "1.00", ended, None, 2, False)]
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("kind", ["silent", "whole"])
 def test_all_at_once_is_as_one_by_one(farm: Farm, tmp_path: Path, kind: str) -> None:
     """Before, behind and between the versions of a record, of several loads and of one."""
