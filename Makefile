@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DUCKDB_15 := $(VENV)/duckdb15
 FAKESNOW := $(VENV)/fakesnow/.ready
 
-.PHONY: demo test lint types tests tests-duckdb15 test-deep wheel format clean
+.PHONY: demo test lint types tests tests-whole warehouses tests-duckdb15 test-deep wheel format clean
 
 demo: $(READY)
 	$(BIN)/python -m tests.demo
@@ -26,6 +26,14 @@ types: $(READY)
 
 tests: $(READY) $(FAKESNOW)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# All tests that go through every warehouse also on the stand-ins that take their time.
+tests-whole: $(READY) $(FAKESNOW)
+	SYNCER_WHOLE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# What each warehouse can do, as the tests show it, into the README.
+warehouses: $(READY) $(FAKESNOW)
+	SYNCER_WRITE_TABLE=yes $(BIN)/python -m pytest -q -n 2 --dist worksteal -m shows
 
 # The oldest DuckDB that is supported: what speaks to it, in an environment of its own; and that it reads what the newest wrote.
 tests-duckdb15: $(READY) $(DUCKDB_15)/.ready

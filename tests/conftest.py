@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
 from tests.shop import SLOW, Client, Cloud, Database, File, Lake, Project
+from tests.supported import Table
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Table(), "supported")
+
 
 hypothesis.settings.register_profile("timeless", deadline=None)
 hypothesis.settings.load_profile("timeless")
@@ -94,9 +101,12 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["duckdb", "postgresql", "delta", "snowflake", "bigquery"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
-    """A warehouse of each kind, empty. Stand-ins that take their time are spared the tests marked `many`."""
-    if request.param in SLOW and request.node.get_closest_marker("many"):
-        pytest.skip("the stand-in takes its time; another test has these cases all at once, or they are not the warehouse's")
+    """A warehouse of each kind, empty. Stand-ins that take their time go through the contract, and what the README shows of them; with
+    SYNCER_WHOLE=1 (`make tests-whole`) through everything but what is marked `many`."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    is_due = "shows" in marks or request.node.path.name == "test_warehouses.py" or "SYNCER_WHOLE" in os.environ
+    if request.param in SLOW and ("many" in marks or not is_due):
+        pytest.skip("the stand-in takes its time; another test has these cases all at once, or `make tests-whole` has them")
     if request.param == "duckdb":
         return File(tmp_path / "shop.duckdb")
     if request.param == "delta":

@@ -47,6 +47,7 @@ def alive(farm: Farm) -> list[int]:
     return [id_ for id_, _, gone in farm.table() if not gone]
 
 
+@pytest.mark.shows("deletes that a feed tells (`deleted`)")
 @pytest.mark.parametrize("deletes", ["soft", "hard"])
 def test_a_row_goes_when_the_list_names_it_and_returns_with_its_record(farm: Farm, deletes: str) -> None:
     text = SILENT.replace("deleted:", f"deletes: {deletes}\n    deleted:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def wide(number: int) -> str:
     )
 
 
+@pytest.mark.shows("values of a megabyte")
 def test_values_of_a_megabyte_come_whole(farm: Farm) -> None:
     text = SPEC.replace("state: string", "state: json, list: 'string[]'")
     long = 'x\u00e9"\\\n\U0001f600,' * (MEGABYTE // 8)
@@ -58,13 +60,17 @@ def test_a_key_of_a_megabyte_is_a_key_or_a_reject(farm: Farm) -> None:
     assert why == ([] if kept else [("is longer than 2,000 bytes, which no key of PostgreSQL can be", True)])
 
 
+@pytest.mark.shows("tables of 1,600 columns")
 @pytest.mark.many
-def test_a_table_of_1600_columns_is_filled_or_refused_before_any_request(farm: Farm) -> None:
+def test_a_table_of_1600_columns_is_filled_or_refused_before_any_request(
+    farm: Farm, record_property: Callable[[str, object], None]
+) -> None:
     rows = [{"id": id_} | {f"c{place}": place for place in range(0, 1599, 5)} for id_ in (1, 2)]
     if not isinstance(farm.client, Database):
         assert farm.book(rows, wide(1599)) == {"inserted": 2}
         assert farm.table("id, c0, c1000, c1595") == [(1, 0, 1000, 1595), (2, 0, 1000, 1595)]
         return
+    record_property("but", "refused at once: 1,592 at most")
     with pytest.raises(UsageError, match=r"orders: has 1,600 properties, and a table of PostgreSQL 1,59\d at most"):
         farm.run(rows, wide(1599))
     assert farm.asked == []

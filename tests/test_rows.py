@@ -17,6 +17,7 @@ from tests.shop import Client
 # Deletes.
 
 
+@pytest.mark.shows("deletes: soft, hard, by tombstone")
 def test_a_soft_delete_is_a_mark_and_comes_off_again(farm: Farm) -> None:
     farm.run([row(1), row(2)])
     assert farm.book([row(1)]) == {"unchanged": 1, "deleted": 1}
@@ -25,6 +26,7 @@ def test_a_soft_delete_is_a_mark_and_comes_off_again(farm: Farm) -> None:
     assert farm.table() == [(1, "1.00", False), (2, "1.00", False)]
 
 
+@pytest.mark.shows("deletes: soft, hard, by tombstone")
 def test_a_hard_delete_takes_the_row_out(farm: Farm) -> None:
     text = spec("deletes: hard")
     farm.run([row(1), row(2)], text)
@@ -54,6 +56,7 @@ def test_another_word_for_deletes_holds_for_what_went_before_without_a_request(f
     assert farm.asked == []
 
 
+@pytest.mark.shows("deletes: soft, hard, by tombstone")
 @pytest.mark.parametrize(
     "tombstone",
     ["{property: state, values: removed}", "{property: state, values: [removed, gone]}", "state"],
@@ -154,6 +157,7 @@ def test_an_appended_record_stays_as_it_first_came(farm: Farm) -> None:
     assert [str(sum_) for _, sum_, _ in farm.table()] == ["1.00", "1.00", "1.00"]
 
 
+@pytest.mark.shows("`mode: snapshot`")
 def test_a_snapshot_is_the_last_pass_and_nothing_else(farm: Farm) -> None:
     text = spec("mode: snapshot")
     assert farm.book(MANY, text) == {"inserted": 30}
@@ -194,6 +198,7 @@ def test_a_snapshot_shows_nothing_of_a_pass_that_has_not_ended(tmp_path: Path, c
 # Renames and replays.
 
 
+@pytest.mark.shows("columns added, retyped, renamed (`was`)")
 def test_a_renamed_column_keeps_its_values_and_is_not_filled_again(farm: Farm) -> None:
     farm.run([row(1), row(2, "x")])
     renamed = spec(properties="{id: integer, total: {type: string, was: sum, from: sum}, state: string, at: timestamp}")
@@ -221,6 +226,7 @@ def test_rejects_follow_a_renamed_column(farm: Farm) -> None:
     assert farm.client.ask("SELECT property, raw FROM shop._syncer_rejects") == [("total", '"x"')]
 
 
+@pytest.mark.shows("`syncer replay`")
 def test_a_replay_makes_the_rows_anew_without_a_request(farm: Farm) -> None:
     farm.run([row(1), row(2), row(3)])
     farm.run([row(1, "2.00"), row(2)])

@@ -42,6 +42,7 @@ def versions(farm: Farm) -> list[Version]:
     return farm.client.ask(f"SELECT {columns} FROM shop.orders ORDER BY id, _version")
 
 
+@pytest.mark.shows("`mode: history`")
 def test_a_changed_record_is_a_row_more(farm: Farm) -> None:
     assert farm.book([row(1), row(2)], NO_CURSOR) == {"inserted": 2}
     assert farm.book([row(1, "2.00"), row(2)], NO_CURSOR) == {"updated": 1, "unchanged": 1}
@@ -60,6 +61,7 @@ def test_the_cursor_tells_from_when_on_a_version_holds(farm: Farm) -> None:
     assert versions(farm) == [(1, "1.00", eleven + 5, eleven + 9, 1, False), (1, "2.00", eleven + 9, None, 2, False)]
 
 
+@pytest.mark.shows("`mode: history`")
 def test_a_gone_record_ends_and_begins_again_when_it_returns(farm: Farm) -> None:
     farm.run([row(1), row(2)], NO_CURSOR)
     assert farm.book([row(2)], NO_CURSOR) == {"unchanged": 1, "deleted": 1}

@@ -59,6 +59,7 @@ def test_a_number_that_is_not_the_next_is_refused(shop: Shop, number: int) -> No
     assert shop.orders() == found
 
 
+@pytest.mark.shows("two loaders at once, and none loads twice")
 def test_of_two_loaders_at_once_one_takes_the_number_and_none_takes_it_twice(shop: Shop, client: Client) -> None:
     shop.load(v(1))
     other, batch = client.open("shop"), shop.batch(v(2), v(1, "2.00", 20))
@@ -85,6 +86,7 @@ def test_hubs_and_collections_are_numbered_apart(shop: Shop) -> None:
     assert list(shop.target.hubs()) == [HUB, OTHER_HUB]
 
 
+@pytest.mark.shows("rows and receipt together, or nothing")
 def test_what_fails_in_its_midst_leaves_nothing(shop: Shop) -> None:
     shop.load(v(1))
     found, columns = shop.orders(), shop.columns()
@@ -132,12 +134,14 @@ def test_of_several_versions_in_one_batch_the_newest_is_kept(shop: Shop) -> None
     assert shop.orders() == [(1, "new", 20, 1, None)]
 
 
+@pytest.mark.shows("the newest wins, and what is the same is not written")
 def test_the_same_values_again_write_nothing(shop: Shop) -> None:
     shop.load(v(1), v(2))
     assert shop.load(v(1, run=2), v(2, run=2)) == Receipt(2, read=2, unchanged=2)
     assert shop.orders() == [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
 
 
+@pytest.mark.shows("the newest wins, and what is the same is not written")
 @pytest.mark.parametrize(
     ("later", "verdict", "row"),
     [
@@ -266,6 +270,7 @@ def with_columns(*columns: Column) -> Table:
     return replace(ORDERS, columns=[*ORDERS.columns, *columns])
 
 
+@pytest.mark.shows("columns added, retyped, renamed (`was`)")
 def test_a_new_column_is_added_and_filled(shop: Shop) -> None:
     shop.load(v(1))
     again = V({"id": 1, "sum": "1.00", "at": 10, "n": 7}, counted=False)
@@ -273,6 +278,7 @@ def test_a_new_column_is_added_and_filled(shop: Shop) -> None:
     assert shop.ask("SELECT id, n, extract(epoch FROM _synced_at)::BIGINT FROM shop.orders") == [(1, 7, 2)]
 
 
+@pytest.mark.shows("columns added, retyped, renamed (`was`)")
 def test_a_retyped_column_is_filled_anew(shop: Shop) -> None:
     shop.load(V({"id": 1, "sum": "1.00", "at": 10, "n": 7}), table=with_columns(Column("n", "BIGINT", None)))
     again = V({"id": 1, "sum": "1.00", "at": 10, "n": "7"}, counted=False)
@@ -287,6 +293,7 @@ def test_a_column_that_the_spec_no_longer_names_keeps_what_it_holds(shop: Shop) 
     assert shop.ask("SELECT id, sum, n FROM shop.orders ORDER BY id") == [(1, "2.00", 7), (2, "1.00", 14), (3, "1.00", None)]
 
 
+@pytest.mark.shows("columns of your own stay")
 def test_a_column_of_the_users_own_is_left_alone(shop: Shop) -> None:
     shop.load(v(1), v(2))
     shop.change("ALTER TABLE shop.orders ADD COLUMN verdict VARCHAR")
@@ -329,6 +336,7 @@ def test_a_ledger_that_is_not_ours_is_not_touched(shop: Shop) -> None:
                 ask()
 
 
+@pytest.mark.shows("descriptions as comments")
 def test_descriptions_are_comments_and_follow_the_spec(shop: Shop) -> None:
     if kind_of(shop.client) == "snowflake":
         pytest.skip("fakesnow forgets what columns are; test_snowflake looks at the statements")
@@ -426,6 +434,7 @@ def test_a_cursor_may_have_any_name(shop: Shop, name: str) -> None:
     assert shop.ask(f"SELECT {quoted(name)} FROM shop.timed") == [(6,)]
 
 
+@pytest.mark.shows("odd names of columns and keys")
 def test_columns_and_keys_may_have_any_names_at_once(shop: Shop) -> None:
     """But for those that a warehouse cannot have, which its `check` refuses."""
     names = [name for name in [*ODD_NAMES, *OUR_WORDS] if name not in IMPOSSIBLE.get(kind_of(shop.client), ())]
@@ -456,6 +465,7 @@ def reject(
 REJECTS = "SELECT property, raw, whole_record, segment FROM shop._syncer_rejects ORDER BY property, raw, whole_record, segment"
 
 
+@pytest.mark.shows("rejects with their raw JSON")
 def test_a_rejected_value_is_kept_with_all_that_explains_it(shop: Shop) -> None:
     shop.load(v(1, None), rejects=[reject(1)], rejected_values=1, reject_lines={"sum": 12})
     found = (
