@@ -1,4 +1,4 @@
-"""What each warehouse can do, told by the tests that show it: a table in the README, compared by each whole run of the tests.
+"""What each warehouse can do, told by the tests that show it: a table in the README. A whole run says where it differs.
 
 A test with the fixture `client` and the mark `shows("…")` is a row's evidence. `make warehouses` writes the table anew.
 """
@@ -65,7 +65,6 @@ class Table:
             README.write_text(before + BEGIN + table + END + after)
         elif there != table:
             print(f"\nREADME.md says otherwise of the warehouses than the tests show; write it anew with `make warehouses`:\n{table}")
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _cell(shown: set[str]) -> str:
