@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -77,12 +78,22 @@ def shape(shop: Shop) -> None:
     shop.load(V(values, run=2), table=wider, complete=True, clear_rejects=True)
 
 
+def looks(shop: Shop) -> None:
+    shop.load(v(1, None), rejects=[reject(1)], rejected_values=1)
+    asked(shop).clear()
+    shop.target.hubs()
+    shop.target.seen(HUB, ORDERS)
+    shop.target.books(HUB, "orders")
+    shop.target.rejects()
+    shop.target.record([{"run": 1, "verb": "run", "collection": "orders", "started_at": 1}])
+
+
 def asked(shop: Shop) -> list[str]:
     assert isinstance(shop.client, Project)
     return shop.client.behind.asked
 
 
-@pytest.mark.parametrize("story", [upsert, deletes, history, shape])
+@pytest.mark.parametrize("story", [upsert, deletes, history, shape, looks])
 def test_what_bigquery_is_asked_is_as_the_golden_file_has_it(shop: Shop, story: Callable[[Shop], None]) -> None:
     story(shop)
     said = ";\n".join(asked(shop)) + ";\n"
@@ -96,6 +107,7 @@ def test_what_bigquery_is_asked_is_as_the_golden_file_has_it(shop: Shop, story: 
 def test_each_golden_statement_is_one_of_bigquerys_dialect(file: Path) -> None:
     for statement in file.read_text().replace("BEGIN;\n", "").replace("COMMIT;\n", "").split(";\n"):
         trees = sqlglot.parse(statement, read="bigquery")
+        assert not re.search(r"\b(VARCHAR|BIGINT|INTEGER|DOUBLE|BOOLEAN|TIMESTAMPTZ)\b|::|USING", statement), "is of another dialect"
         assert all(not isinstance(tree, sqlglot.exp.Command) for tree in trees if tree), statement
 
 

@@ -224,7 +224,8 @@ class SqlWarehouse:
         self._check_kind(table, columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
         strangers = bool(columns) and self._has_strangers(table, hub)
-        rows = self._last(hub, table.name, "CAST(properties AS VARCHAR), gone_since, coalesce(held_back, 0), coalesce(told_until, 0)")
+        prints = f"CAST(properties AS {self.kind('VARCHAR')})"
+        rows = self._last(hub, table.name, f"{prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0)")
         if not rows:
             return Seen(there=bool(columns), fits=fits, strangers=strangers, sources=self._sources(table))
         ((load, prints, gone, held_back, told),) = rows
