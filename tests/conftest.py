@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.buckets import ENVIRONMENT, Buckets
 from tests.buckets import serving as serving_buckets
 from tests.farm import Farm
 from tests.postgres import Server, programs, serving
-from tests.shop import SLOW, Client, Cloud, Database, File, Lake, Project
+from tests.shop import Client, Cloud, Database, File, Lake, Project, is_tried
 from tests.supported import Table
 
 
@@ -101,12 +100,10 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["duckdb", "postgresql", "delta", "snowflake", "bigquery"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
-    """A warehouse of each kind, empty. Stand-ins that take their time go through the contract, and what the README shows of them; with
-    SYNCER_WHOLE=1 (`make tests-whole`) through everything but what is marked `many`."""
+    """A warehouse of each kind, empty."""
     marks = {mark.name for mark in request.node.iter_markers()}
-    is_due = "shows" in marks or request.node.path.name == "test_warehouses.py" or "SYNCER_WHOLE" in os.environ
-    if request.param in SLOW and ("many" in marks or not is_due):
-        pytest.skip("the stand-in takes its time; another test has these cases all at once, or `make tests-whole` has them")
+    if not is_tried(request.param, marks, request.node.path.stem):
+        pytest.skip("takes its time: `make tests-whole`, or a test that shows it, goes through this")
     if request.param == "duckdb":
         return File(tmp_path / "shop.duckdb")
     if request.param == "delta":

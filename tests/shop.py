@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,10 @@ from rest_syncer.engine.destinations.snowflake import Snowflake
 from rest_syncer.engine.project import quoted
 from tests.big import StandIn
 
-SLOW = ("snowflake", "bigquery")
-"""Kinds whose stand-ins take their time."""
+WHOLE = "SYNCER_WHOLE" in os.environ
+"""Whether all is to be tried that can be (`make tests-whole`); else, of much that is alike, some."""
+TEXTS = ("snowflake", "bigquery")
+"""Kinds in which a list is a JSON text."""
 IMPOSSIBLE = {
     "snowflake": ["it's"],  # to Snowflake it is one as any; fakesnow puts names into statements of its own as they are
     "bigquery": ['quo"te', "a.b", "semi;colon", "{x}", "$1", "?"],
@@ -135,6 +138,16 @@ class Client(Protocol):
     def ask(self, sql: str) -> list[tuple[Any, ...]]: ...
     def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]: ...
     def open(self, schema: str) -> Warehouse: ...
+
+
+def is_tried(kind: str, marks: Collection[str], module: str) -> bool:
+    """Whether a warehouse of a kind goes through a test. Some take their time: those go through the contract, which is a module of its
+    own, and what the README shows of them; the slowest, where not all is tried, through the latter alone."""
+    if kind in ("duckdb", "postgresql"):
+        return True
+    if "many" in marks:
+        return WHOLE and (kind == "delta" or "shows" in marks)
+    return WHOLE or "shows" in marks or (module == "test_warehouses" and kind != "snowflake")
 
 
 def kind_of(client: Client) -> str:

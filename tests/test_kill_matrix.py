@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.model import Api, Death, carry_out, compacted, small_pieces, source
+from tests.shop import WHOLE
 from tests.sync import Project
 from tests.test_history import FEED, Found, look
 from tests.test_kill import SEED, SELECT, ends, killed, right, site
 
-STEPS_BETWEEN = int(os.environ.get("SYNCER_STEPS", "7"))
+STEPS_BETWEEN = int(os.environ.get("SYNCER_STEPS", "1" if WHOLE else "19"))
 """Of a story, each of so many steps is tried, from a random one on."""
-KILLS = int(os.environ.get("SYNCER_KILLS", "6"))
+KILLS = int(os.environ.get("SYNCER_KILLS", "100" if WHOLE else "6"))
 
 
 def grown(folder: Path, rows: str) -> Api:

@@ -12,7 +12,7 @@ import pytest
 from rest_syncer.engine.errors import UsageError
 from tests.farm import SPEC, Farm, row, told
 from tests.postgres import Server
-from tests.shop import SLOW, Database, File, kind_of
+from tests.shop import TEXTS, Database, File, kind_of
 
 MEGABYTE = 2**20
 
@@ -30,7 +30,7 @@ def test_values_of_a_megabyte_come_whole(farm: Farm) -> None:
     long = 'x\u00e9"\\\n\U0001f600,' * (MEGABYTE // 8)
     values = {"sum": long, "state": {"of": long}, "list": [long, "", None]}
     assert farm.book([row(1) | values, row(2)], text) == {"inserted": 2}
-    first = "list" if kind_of(farm.client) in SLOW else "list[1]"  # there it is a JSON text
+    first = "list" if kind_of(farm.client) in TEXTS else "list[1]"  # there it is a JSON text
     ((sum_, state, first),) = farm.client.ask(f"SELECT sum, CAST(state AS VARCHAR), CAST({first} AS VARCHAR) FROM shop.orders WHERE id = 1")
     assert (
         sum_ == long,

@@ -166,7 +166,7 @@ def test_dead_behind_any_step_and_started_again_it_ends_the_same(where: str, tmp
     with small_pieces(load_bytes=300):
         expected, alive = story(10**9)
         assert len(alive.steps) > 4
-        for at in range(1, len(alive.steps), 2 if ":" not in where else 8):
+        for at in range(1, len(alive.steps), 3 if ":" not in where else 11):
             assert story(at)[0] == expected, alive.steps[at]
 
 
