@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -26,15 +26,16 @@ from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub, Slice, StoredPage
 from .hub.fold import fold
 from .hub.segment import Ended, Proof, run_of, segment_name
+from .lists import HeldLists, Part, untold_ends, whole_lists
 from .outcome import PullBook, Watcher
 from .paginate import End
 from .paginate import Step as PageStep
-from .plan import Step, as_of
+from .plan import AsOf, Step, WholeList, as_of
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
 from .read import Reader
 from .side_by_side import side_by_side
 from .spec import Collection, Route, Spec, collection_fingerprint, feed_name, is_feed
-from .stage import Part, Stage
+from .stage import Stage
 
 SEGMENT_BYTES = 8 * 2**20
 SEGMENT_SECONDS = 5.0
@@ -78,10 +79,13 @@ class Place:
     """The segment in which the list begins."""
     next: dict[str, Any] | None = None
 
-    def again(self, broken_off: bool = False) -> Place:
-        """The same list from its first page on."""
-        fresh = Place(self.slice, self.parent, self.since, reading=self.reading + 1, first_reading=self.first_reading, began=self.began)
-        return replace(fresh, first_reading=fresh.reading) if broken_off else fresh
+    def again(self) -> Place:
+        """The same list from its first page on, to confirm what was read."""
+        return Place(self.slice, self.parent, self.since, reading=self.reading + 1, first_reading=self.first_reading, began=self.began)
+
+    def anew(self, now: str) -> Place:
+        """The same list from its first page on, in the segment `now`: what was read of it counts for nothing."""
+        return replace(self.again(), first_reading=self.reading + 1, began=now)
 
 
 @dataclass
@@ -140,6 +144,7 @@ class Chain:
         self.state = self.base = state
         self.collection: Collection = spec.lists[step.collection]
         self.cursor = self.collection.cursor and self.collection.cursor.of(self.collection.properties)
+        self.parent_key = spec.parent_key(step.collection)
         self.spec_print = collection_fingerprint(spec, step.collection)
         self.reader = Reader(self.collection, route)
         self.until = step.until
@@ -153,6 +158,8 @@ class Chain:
         """Of the requests under way: the page that is asked for only if it has changed."""
         self.in_hand: dict[int, list[tuple[int | str | None, ...]]] | None = None
         """By reading: the keys of all records of the list in hand; None where they are too many, or were not all met here."""
+        self.held_lists: HeldLists | None = None
+        """What the hub holds of each parent's list, where that was needed."""
         self.has_read = False
         """Whether a page came."""
         self.reason = ""
@@ -225,20 +232,31 @@ class Chain:
         """What an earlier chain left out of a parent's list."""
         return self.owed.get(self._parents_key(parent)) if self.owed else None
 
-    def _parents_key(self, parent: dict[str, Any]) -> str:
+    def _parents_key(self, parent: Mapping[str, Any]) -> str:
         of = self.collection.parent
         return json.dumps([parent.get(word) for word in self.spec.collections[of.collection].key] if of else [])
 
     def _parents(self, name: str, run: int, covered: int | None = None) -> Iterator[dict[str, Any]]:
         """The parents that were alive after a run, in the order of their keys, and what they were when another run had read them."""
-        collection, segments, state = self.spec.collections[name], self.hub.segments(name), self.parent or CollectionState()
-        words = sorted({*self.collection.of_parent, *collection.key})
-        before = None if covered is None else as_of(state, segments, covered)
-        told = [segment for segment in self.hub.segments(feed_name(name)) if run_of(segment) <= run] if collection.feed else []
-        file = self.stage.parents(name, collection, words, as_of(state, segments, run), before, told)
+        collection = self.spec.collections[name]
+        words, parent_key = sorted({*self.collection.of_parent, *collection.key}), self.spec.parent_key(name)
+        before = None if covered is None else self._as_of(name, covered)
+        file = self.stage.parents(name, collection, words, parent_key, self._as_of(name, run), before)
         with file.open("rb") as lines:
             yield from map(json.loads, lines)
         file.unlink()
+
+    def _as_of(self, name: str, run: int) -> AsOf:
+        """The parents as they were after a run."""
+        state, then = self.parent or CollectionState(), as_of(self.parent or CollectionState(), self.hub.segments(name), run)
+        if self.spec.collections[name].mode == "append":  # it stays, whatever is told
+            return then
+        told = [segment for segment in self.hub.segments(feed_name(name)) if run_of(segment) <= run]
+        lists, damage = list[WholeList](), self.hub.damage(name)
+        if self.spec.parent_key(name):
+            ends = untold_ends(self.hub, name, state, then.segments, then.segments)
+            lists = whole_lists(self.hub, name, ends, then.segments, damage)
+        return replace(then, told=tuple(told), lists=tuple(lists))
 
     def _still_there(self, places: Sequence[Place]) -> list[Place]:
         """Those whose parents are alive by now: a list that could not be read may have gone with its parent."""
@@ -274,7 +292,7 @@ class Chain:
             outcome = self._answered(place, request, resumed, ahead)
             resumed = False
             if outcome is None:
-                place, request = self._anew(place.again(broken_off=True))
+                place, request = self._anew(place.anew(self.name))
             elif not isinstance(outcome, End):
                 walk, request = dict(outcome[0]), self._storable(outcome[1])
                 place.walk, place.next = walk, request.as_json()
@@ -327,7 +345,7 @@ class Chain:
         """Raises Incomplete where a list's proof is weaker than the spec asks for; the next run reads it anew."""
         if self._is_enough(verdict):
             return
-        self.walked.place = place.again(broken_off=True)
+        self.walked.place = place.anew(self.name)
         self._close()
         what = f"the list has ended ({verdict.reason}), which is {verdict.proof} only, and {self.collection.require} is required"
         raise Incomplete(f"{self.step.collection}: {what}; {self.route.paginate.instead}")
@@ -463,6 +481,8 @@ class Chain:
         walked.proof = weakest(walked.proof, verdict.proof)
         walked.gone, walked.whole = walked.gone and verdict.gone, walked.whole and verdict.whole
         walked.place = None
+        if verdict.gone and self._tells_of_parent(place):
+            self.buffer.mark_gone_since(place)
         self.reason = verdict.reason
         if verdict.reason in ("ignored", "skipped") and place.parent is not None:
             walked.left.append(Owed(place.parent, place.since if self.step.purpose == "changed" else None))
@@ -470,6 +490,15 @@ class Chain:
             self.until = None  # what was not said is asked for again: no window ends with it
         if self.collection.parent and place.last_total is not None:
             walked.total = self.book.api_total = (walked.total or 0) + place.last_total
+
+    def _tells_of_parent(self, place: Place) -> bool:
+        """Whether a list tells what is gone of its own parent: what it lacks is in no other's, and it was asked for as a whole."""
+        if not self.parent_key or is_feed(self.step.collection):
+            return False
+        if self.step.purpose == "full":
+            return True
+        since = place.since if self.cursor is None or self.cursor.start is None else self.cursor.start
+        return self.collection.asks_alike and (since is None or not self.collection.asks_since)
 
     def _end(self) -> None:
         """Write the chain's end."""
@@ -487,11 +516,7 @@ class Chain:
 
     def _may_move(self) -> bool:
         """Whether a record could go from one parent's list to another's between the two, and so be in neither."""
-        parent, properties = self.collection.parent, self.collection.properties
-        if parent is None or self.walked.slices < 2:
-            return False
-        of_key = {properties[word].parent for word in self.collection.key}
-        return not of_key >= set(self.spec.collections[parent.collection].key)
+        return self.collection.parent is not None and self.walked.slices > 1 and not self.parent_key
 
     def _close(self, ended: Ended | None = None) -> None:
         """Make what was received durable."""
@@ -553,11 +578,28 @@ class Chain:
             if place.reading > place.first_reading:
                 _, _, both = self._counted(place, place.reading - 1, place.reading)
                 return grade_again(end.reason, reading, both)
+            missing = None
             if tells_gone:
                 name, last = self.step.collection, self._parts(place, place.reading)
                 held = [Part(name) for name in self._held(exclude={head.name for head in self._heads()})]
-                reading = replace(reading, missing=self.stage.count_missing(name, self.collection, held, last))
-        return grade(end.reason, reading)
+                missing = self.stage.count_missing(name, self.collection, held, last)
+            elif self._tells_of_parent(place) and not self._lacks_some():
+                missing = self._missing_of(place)
+        verdict = grade(end.reason, replace(reading, missing=missing or 0))
+        if self.collection.parent is None or missing is None or not isinstance(verdict, Ended):
+            return verdict
+        return replace(verdict, gone=True)  # all came that the hub holds of this parent
+
+    def _missing_of(self, place: Place) -> int:
+        """How many keys of a parent's list the hub holds that its last reading has not met."""
+        if self.held_lists is None:
+            own = {head.name for head in self._heads()}
+            self.held_lists = HeldLists(self.hub, self.step.collection, self._held(exclude=own), self._parents_key)
+        held = self.held_lists.parts(place.parent or {})
+        if self.in_hand is None:
+            return self.stage.count_missing(self.step.collection, self.collection, held, self._parts(place, place.reading))
+        keys = {key for part in held for key in self.reader.keys(self.held_lists.records(part), place.parent) if None not in key}
+        return len(keys.difference(self.in_hand.get(place.reading, ())))
 
     def _counted(self, place: Place, *readings: int) -> tuple[int, int, int]:
         """Of readings of a list: how many records came, how many of them have a readable key, and how many keys there are."""
@@ -597,9 +639,16 @@ class Chain:
 
     def _held(self, exclude: set[str]) -> list[str]:
         """The segments with all keys that were alive when the pass began: since the last pass that all of them came in."""
-        last = max((one.run for one in self.base.passes if one.gone or one.whole), default=0)
         names = self.hub.segments(self.step.collection)
-        return [name for name in names if run_of(name) >= last and name not in exclude]
+        return [name for name in names if run_of(name) >= self._held_since and name not in exclude]
+
+    def _lacks_some(self) -> bool:
+        """Whether some of what the hub held when the pass began is damaged, so that nobody knows what is missing."""
+        return any(run_of(name) >= self._held_since for name in self.hub.damage(self.step.collection))
+
+    @property
+    def _held_since(self) -> int:
+        return max((one.run for one in self.base.passes if one.gone or one.whole), default=0)
 
     def _where(self, place: Place, page: Page) -> str:
         return f"{self.step.collection}, page {place.pages + 1}, status {page.status}, {self.fetcher.shown(page.request)}"
@@ -664,6 +713,13 @@ class _Buffer:
         headers = {name: fetcher.settings.hide(value) for name, value in listing.headers.items()}
         as_sent = page.told in (None, "ignore") and listing.null is None and headers == listing.headers and around == listing.envelope
         self.pages.append(StoredPage(page.request.as_json(), page.status, headers, len(listing.records), around, as_sent))
+
+    def mark_gone_since(self, place: Place) -> None:
+        """Note that a list ends here, and that what it lacks is gone."""
+        last = self.slices[-1] if self.slices else None
+        if last is None or (last.number, last.reading) != (place.slice, place.reading):
+            self.slices.append(Slice(place.slice, place.reading, 0, place.parent))
+        self.slices[-1] = replace(self.slices[-1], gone_since=place.began)
 
     def is_full(self, now: float) -> bool:
         return self.raw_bytes >= SEGMENT_BYTES or now - self.opened >= SEGMENT_SECONDS

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import times
-from .hub.fold import CollectionState, OpenChain, epoch, unmended
+from .hub.fold import CollectionState, OpenChain, Pass, epoch, unmended
 from .hub.segment import leg_name, number_of, run_of, segment_name
 from .spec import Collection, Purpose
 
@@ -132,11 +132,26 @@ def _why_full(collection: Collection, state: CollectionState, run: Run, scope: s
 
 
 @dataclass(frozen=True)
+class WholeList:
+    """One parent's list, from the segment in which it began to that in which it ended: what it lacks is gone."""
+
+    parent: Mapping[str, Any]
+    first: str
+    last: str
+    began: int
+    """When its chain began (microseconds)."""
+
+
+@dataclass(frozen=True)
 class AsOf:
     """A collection as it was when a run had read it: the segments that tell, and the runs at which their epochs began."""
 
     segments: tuple[str, ...]
     starts: tuple[int, ...]
+    told: tuple[str, ...] = ()
+    """The segments of its delete feed."""
+    lists: tuple[WholeList, ...] = ()
+    """The lists that tell what is gone of single parents."""
 
     def epoch(self, name: str) -> int:
         return epoch(name, self.starts)
@@ -190,6 +205,8 @@ class LoadStep:
 
     lacks: bool = False
     """Whether segments are damaged, so that rows may be newer than all that is left."""
+    finds_from: int | None = None
+    """The run from which on passes are found out by this load; None: none is."""
 
     def epoch(self, name: str) -> int:
         return epoch(name, self.starts)
@@ -198,9 +215,14 @@ class LoadStep:
         """The step without damaged segments: what they held may be there still, so nothing since then is taken for gone."""
         if not damaged:
             return self
-        marks_gone = self.marks_gone and not any(run_of(name) >= (self.gone_since or 0) for name in damaged)
         new, again, keys = (tuple(name for name in names if name not in damaged) for names in (self.new, self.again, self.keys))
-        return replace(self, new=new, again=again, keys=keys, marks_gone=marks_gone, lacks=True)
+        return replace(self, new=new, again=again, keys=keys, lacks=True)
+
+    def told_by(self, gone_since: int | None, before: Sequence[str]) -> LoadStep:
+        """The step that takes another pass for the last one that proved what is gone, after loads of `before`."""
+        finds = gone_since is not None and self.finds_from is not None and gone_since >= self.finds_from
+        keys = tuple(name for name in before if finds and run_of(name) >= (gone_since or 0) and name not in self.again)
+        return replace(self, gone_since=gone_since, marks_gone=finds, keys=keys)
 
 
 @dataclass(frozen=True)
@@ -219,18 +241,22 @@ class Telling:
         return new, [name for name in self.segments if name not in new]
 
 
-def telling(feed: Sequence[str], lost: Some[str], known: int, new: Sequence[str], before: Sequence[str], held_back: bool) -> Telling:
+def telling(
+    feed: Sequence[str], lost: Some[str], known: int, new: Sequence[str], before: Sequence[str], held_back: bool, lists: bool = False
+) -> Telling:
     """How far a load of the records' segments `new`, after loads of `before`, takes a delete feed that was taken up to the run `known`.
 
     In each run the feed is read first, so it is complete as far as records are loaded, and taken up to there. What came since
     segments were `lost` waits until a complete pass over the feed has mended that. Records and deletions have to come in step,
     for which of the two is newer is known by their runs; where they do not, or deletions were `held_back`, all are read again.
+    `lists`: the records' own lists tell of deletions, which come with them.
     """
     loaded, reach = (max(map(run_of, names), default=0) for names in (before, [*before, *new]))
     until = max(known, min([reach, *(run_of(name) - 1 for name in lost if run_of(name) > known)]))
     there = tuple(name for name in feed if run_of(name) <= until)
     earliest = min(map(run_of, new), default=known)
     late = any(known < run_of(name) <= loaded or earliest < run_of(name) <= known for name in there)
+    late |= lists and bool(new) and earliest < loaded
     return Telling(there, known, until, held_back or late)
 
 
@@ -296,4 +322,12 @@ def load_step(
     gone = max((one.run for one in state.passes if one.gone and one.ended in taken), default=None)
     marks_gone = gone is not None and (refill or (since_pass is not None and gone >= since_pass))
     keys = tuple(name for name in (*before, *had) if marks_gone and run_of(name) >= (gone or 0) and name not in again)
-    return LoadStep(load, tuple(new), again, starts, complete, gone, marks_gone, keys=keys)
+    finds_from = 0 if refill else since_pass
+    return LoadStep(load, tuple(new), again, starts, complete, gone, marks_gone, keys=keys, finds_from=finds_from)
+
+
+def proving(state: CollectionState, taken: Some[str], unreadable_in: Some[int], damaged: Some[str]) -> list[Pass]:
+    """The passes that have ended and prove what is gone: not those in whose runs keys could not be read, or since which some is damaged."""
+    passes = [one for one in state.passes if one.gone and one.ended in taken]
+    passes = [one for one in passes if not any(one.run <= run <= run_of(one.ended) for run in unreadable_in)]
+    return [one for one in passes if not any(run_of(name) >= one.run for name in damaged)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,10 @@ class Reader:
     ) -> Listing:
         """A page that has not changed, from what is kept of it."""
         return Listing(request, records, envelope, lambda name: self._values(name, records, parent), self.collection.key, headers)
+
+    def keys(self, records: Sequence[bytes], parent: Mapping[str, Any] | None) -> Iterator[tuple[int | str | None, ...]]:
+        """The key of each record; a value that cannot be read is None."""
+        return zip(*(self._values(name, records, parent) for name in self.collection.key), strict=True)
 
     def _values(self, name: str, records: Sequence[bytes], parent: Mapping[str, Any] | None) -> _Values:
         prop = self.collection.properties[name]

@@ -127,7 +127,7 @@ def run(
         if verb != "pull":
             target = warehouse(job.to, job.schema)
             stack.callback(target.close)
-            target.check([table_of(job.schema, name, source.spec.collections[name]) for name in job.collections])
+            target.check([table_of(job.schema, name, source.spec) for name in job.collections])
         if verb in ("pull", "run"):
             base = needed(source.spec, settings, lists)
             fetcher = stack.enter_context(

@@ -250,6 +250,12 @@ class Collection:
         return self.mode != "snapshot" and (self.asks_since or (self.parent is not None and self.parent.only_changed))
 
     @property
+    def asks_alike(self) -> bool:
+        """Whether changes are asked for as everything is, but for an instant."""
+        full, changed = self.full, self.changed or Changed()
+        return (full.path, full.params, full.body, full.records) == (changed.path, changed.params, changed.body, changed.records)
+
+    @property
     def templates(self) -> list[Template | Body]:
         """All that its requests are made of."""
         walks: list[Collection | Walk] = [self, self.full, self.changed or Changed()]
@@ -369,6 +375,21 @@ class Spec:
         parent = self.collections[collection.parent.collection]
         prints = property_fingerprints(parent)
         return _hash([collection.parent.collection, parent.key, [prints[word] for word in sorted({*parent.key, *collection.of_parent})]])
+
+    def parent_key(self, name: str) -> tuple[str, ...]:
+        """The properties of a list's key that tell whose list a record is of; none where they do not, or not for certain."""
+        collection = self.lists[name]
+        if collection.parent is None:
+            return ()
+        parent = self.collections[collection.parent.collection]
+        own, theirs = collection.properties, parent.properties
+        of_parent = {word: own[word].parent for word in collection.key if own[word].parent in parent.key}
+        is_same = all(
+            not own[word].match and not own[word].format and own[word].type.text in ("string", theirs[other].type.text)
+            for word, other in of_parent.items()
+            if other
+        )
+        return tuple(of_parent) if is_same and set(of_parent.values()) == set(parent.key) else ()
 
     def lists_of(self, names: Iterable[str]) -> list[str]:
         """All that is read for some collections."""

@@ -28,8 +28,10 @@ from .errors import Damaged, HubError
 from .hub import Head, Hub, Slice
 from .hub.folder import make_folder
 from .hub.segment import lines, run_of
-from .plan import AsOf
+from .lists import Part, readable
+from .plan import AsOf, WholeList
 from .project import AT, DIGEST, ODD, Projection, key_projection, quoted, row_projection, text, version_projection
+from .properties import Property
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,15 +51,6 @@ _NO_KEY = "is the key, or part of it, and has no value"
 
 ORDER_COLUMNS = ("_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line")
 """With the cursor after the first of them, the order in which versions of a record are newer."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some records of a segment: from the place `first` on (from 0), as far as `behind`, or as its end."""
-
-    segment: str
-    first: int = 0
-    behind: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +80,8 @@ class Staged:
     rejects: list[RejectedValue] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     """Files of the keys of records that were rejected as a whole although these can be read."""
-    unreadable_since: int | None = None
-    """The latest run of which some record's key could not be read: what is gone since then cannot be told."""
+    unreadable_in: set[int] = field(default_factory=set)
+    """The runs of which some record's key could not be read: what was gone then cannot be told."""
 
     def add(self, part: Staged) -> None:
         """Take in what another piece brought."""
@@ -98,7 +91,7 @@ class Staged:
         self.rejected_values += part.rejected_values
         self.rejects += part.rejects
         self.keys += part.keys
-        self.unreadable_since = max((run for run in (self.unreadable_since, part.unreadable_since) if run is not None), default=None)
+        self.unreadable_in |= part.unreadable_in
 
 
 class Stage:
@@ -195,15 +188,60 @@ class Stage:
         )
         return [file]
 
+    def lists(self, collection: spec.Collection, parent_key: Sequence[str], lists: Sequence[WholeList]) -> list[str]:
+        """Files of the parents of some whole lists, with the columns that `destinations.LISTS` names; one without a readable key tells of
+        none."""
+        properties = {word: collection.properties[word] for word in parent_key}
+        rows = [(values, one) for one in lists if (values := _parents_values(properties, one)) is not None]
+        if not rows:
+            return []
+        stem = self.folder.resolve() / f"{self._next():06}"
+        places = {
+            "told_in": [str(run_of(one.first)) for _, one in rows],
+            "ended_in": [str(run_of(one.last)) for _, one in rows],
+            "began": [str(one.began) for _, one in rows],
+        }
+        texts = {f"p_{word}": [values[word] for values, _ in rows] for word in properties}
+        named = ", ".join(f"{prop.column_type.literal(quoted(f'p_{word}'))} AS {quoted(word)}" for word, prop in properties.items())
+        with self._writing(), self._connection().cursor() as con:
+            _fill(con, stem, "lists", range(len(rows)), {**places, **texts})
+            con.execute(
+                f"COPY (SELECT {named}, told_in::BIGINT AS _syncer_told_in, ended_in::BIGINT AS _syncer_ended_in, "
+                f"make_timestamptz(began::BIGINT) AS _syncer_gone_at FROM lists) TO {text(f'{stem}.parquet')} (FORMAT parquet)"
+            )
+        return [f"{stem}.parquet"]
+
+    def _lacking(self, name: str, collection: spec.Collection, then: AsOf, parent_key: Sequence[str]) -> list[str]:
+        """Files like those of `told` of the keys that whole lists lack; warehouses have the same (`Upsert.told`)."""
+        staged = Staged()
+        keys = ", ".join(map(text, self.keys(name, collection, then.segments, staged)))
+        listed = ", ".join(map(text, self.lists(collection, parent_key, readable(then.lists, staged.unreadable_in))))
+        if not listed or not keys:
+            return []
+        same, of_parent = (
+            " AND ".join(f"k.{quoted(word)} = {owner}.{quoted(word)}" for word in words)
+            for owner, words in (("m", collection.key), ("e", parent_key))
+        )
+        met = f"SELECT 1 FROM read_parquet([{keys}]) AS m WHERE {same} AND m._syncer_run BETWEEN e._syncer_told_in AND e._syncer_ended_in"
+        columns = ", ".join(f"k.{quoted(word)}" for word in collection.key)
+        file = str(self.folder.resolve() / f"{self._next():06}.parquet")
+        with self._writing():
+            self._connection().execute(
+                f"COPY (SELECT DISTINCT {columns}, e._syncer_told_in, e._syncer_gone_at, NULL::TIMESTAMPTZ AS _syncer_gone_by "
+                f"FROM read_parquet([{listed}]) AS e JOIN read_parquet([{keys}]) AS k ON {of_parent} WHERE NOT EXISTS ({met})) "
+                f"TO {text(file)} (FORMAT parquet)"
+            )
+        return [file]
+
     def keys(self, name: str, collection: spec.Collection, segments: Sequence[str], into: Staged) -> list[str]:
-        """Files of the keys in some segments; what is staged learns the last run of which some key could not be read."""
-        parts, files = {segment: Part(segment) for segment in segments}, list[str]()
+        """Files of the keys in some segments, with the run of each; what is staged learns of which runs some could not be read."""
+        parts, files = {segment: [Part(segment)] for segment in segments}, list[str]()
         written = self._each(name, key_projection(collection), segments, lambda piece: piece.write_keys(collection.key, parts))
         for heads, file in zip(self._pieces(name, segments), written, strict=True):
             files.append(file)
             ((found,),) = self._connection().execute(f"SELECT count(*) FROM read_parquet({text(file)})").fetchall()
             if found < sum(head.records for head in heads):
-                into.add(Staged(unreadable_since=max(run_of(head.name) for head in heads)))
+                into.add(Staged(unreadable_in={run_of(head.name) for head in heads}))
         return files
 
     def count_keys(self, name: str, collection: spec.Collection, parts: Sequence[Part]) -> tuple[int, int]:
@@ -218,21 +256,20 @@ class Stage:
         if not held:
             return 0
         had, has = self._keys(name, collection, held), self._keys(name, collection, met)
-        row = self._connection().execute(f"SELECT count(*) FROM (FROM {had} EXCEPT FROM {has})").fetchone()
+        keys = ", ".join(map(quoted, collection.key))
+        row = self._connection().execute(f"SELECT count(*) FROM (SELECT {keys} FROM {had} EXCEPT SELECT {keys} FROM {has})").fetchone()
         return int(row[0]) if row else 0
 
     def parents(
-        self, name: str, collection: spec.Collection, words: Sequence[str], now: AsOf, before: AsOf | None, told: Sequence[str] = ()
+        self, name: str, collection: spec.Collection, words: Sequence[str], parent_key: Sequence[str], now: AsOf, before: AsOf | None
     ) -> Path:
         """A file of the records that were alive, in the order of their keys, a JSON object a line; it stays until the stage closes.
 
         Each holds the values of the properties `words` as `parent`, and whether the record was there `before` (`known`), and was
-        the same then (`same`), byte for byte. Segments of the delete feed have `told` of those that were not alive.
+        the same then (`same`), byte for byte. `parent_key` names whose list a record itself is of.
         """
         with self.work():
-            newest, older = self._versions(name, collection, words, now), self._versions(name, collection, (), before)
-            if collection.feed and (files := self.told(spec.feed_name(name), collection.feed, collection.key, told, (), Staged())):
-                newest = f"(SELECT n.* FROM {newest} AS n WHERE NOT EXISTS ({_told_of(collection, files)}))"
+            newest, older = (self._alive(name, collection, some, parent_key, then) for some, then in ((words, now), ((), before)))
             kept = ", ".join(f"{quoted(word)} := {_plain(collection, word)}" for word in words)
             keys, file = ", ".join(map(quoted, collection.key)), self.folder / "parents" / f"{self._next():06}.ndjson"
             with self._writing():
@@ -244,12 +281,22 @@ class Stage:
                 )
         return file
 
+    def _alive(self, name: str, collection: spec.Collection, words: Sequence[str], parent_key: Sequence[str], then: AsOf | None) -> str:
+        """A table expression: the newest version of each record, as a collection was, without those that were told to be gone."""
+        newest, files = self._versions(name, collection, words, then), list[str]()
+        if then and then.lists:
+            files += self._lacking(name, collection, then, parent_key)
+        if then and then.told and collection.feed:
+            files += self.told(spec.feed_name(name), collection.feed, collection.key, then.told, (), Staged())
+        return f"(SELECT n.* FROM {newest} AS n WHERE NOT EXISTS ({_told_of(collection, files)}))" if files else newest
+
     def replaced(
         self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int]
     ) -> Iterator[tuple[str, dict[int, str]]]:
         """The segments that have older versions of records: of each the lines of these, and where the newest ones lie (`segment#line`).
 
-        What has no readable key, or is left out of the table, replaces nothing and is never replaced.
+        What has no readable key, or is left out of the table, replaces nothing and is never replaced. Of a record with a parent, the
+        version that was received last stays, too: it shows that its parent's list had it.
         """
         with self.work():
             file = text(str(self.folder.resolve() / f"{self._next():06}.parquet"))
@@ -260,14 +307,16 @@ class Stage:
             if not staged.files:
                 return
             keys, files = ", ".join(map(quoted, collection.key)), ", ".join(map(text, staged.files))
-            found = (
-                f"SELECT _segment, _syncer_line, first_value(_segment) OVER (PARTITION BY {keys} ORDER BY {_newest(collection)}) AS newest "
-                f"FROM read_parquet([{files}])"
+            received = ", ".join(f"{column} DESC" for column in ORDER_COLUMNS[1:])
+            orders = {"newest": _newest(collection), "stays": received if collection.parent else _newest(collection)}
+            firsts = ", ".join(
+                f"first_value(_segment) OVER (PARTITION BY {keys} ORDER BY {order}) AS {name}" for name, order in orders.items()
             )
+            found = f"SELECT _segment, _syncer_line, {firsts} FROM read_parquet([{files}])"
             with self._writing():
                 self._connection().execute(
                     f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
-                    f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment <> newest ORDER BY segment, line) "
+                    f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment NOT IN (newest, stays) ORDER BY segment, line) "
                     f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
                 )
             con = self._connection()
@@ -304,7 +353,9 @@ class Stage:
 
     def _keys(self, name: str, collection: spec.Collection, parts: Sequence[Part]) -> str:
         """A table expression: the keys in some parts of segments."""
-        wanted = {part.segment: part for part in parts}
+        wanted: dict[str, list[Part]] = {}
+        for part in parts:
+            wanted.setdefault(part.segment, []).append(part)
         files = list(self._each(name, key_projection(collection), list(wanted), lambda piece: piece.write_keys(collection.key, wanted)))
         if files:
             return f"read_parquet([{', '.join(map(text, files))}])"
@@ -388,11 +439,11 @@ class _Piece:
         if left_out:
             there = f"{AT} IN ({', '.join(map(str, sorted(left_out)))}) AND {_there(key)}"
             left_out = {place for (place,) in self.con.execute(f"SELECT {AT} FROM ({self._sql()}) WHERE {there}").fetchall()}
-        since = None
+        runs = set[int]()
         if kept + len(left_out) < self.records:
             keyless = [value for value in self._keyless(key) if value.place not in whole]
             odd, whole = sorted(odd + keyless, key=attrgetter("place")), whole | {value.place for value in keyless}
-            since = max((run_of(self._head_of(place)[0].name) for place in whole), default=run_of(self.heads[-1].name))
+            runs = {run_of(self._head_of(place)[0].name) for place in whole} or {run_of(head.name) for head in self.heads}
         return Staged(
             files=[file],
             read=self.records if counted else 0,
@@ -400,18 +451,18 @@ class _Piece:
             rejected_values=sum(1 for value in odd if value.place not in whole | left_out) if counted else 0,
             rejects=[self._reject(value, value.place in whole | left_out) for value in odd],
             keys=[self._write_places(key, left_out)] if left_out else [],
-            unreadable_since=since,
+            unreadable_in=runs,
         )
 
-    def write_keys(self, key: Sequence[str], wanted: Mapping[str, Part]) -> str:
-        """A file of the keys that can be read, of the records that are wanted."""
+    def write_keys(self, key: Sequence[str], wanted: Mapping[str, Sequence[Part]]) -> str:
+        """A file of the keys that can be read, of the records that are wanted, and of the run that brought each."""
         self._read()
-        file, columns = str(self.stem.with_suffix(".parquet")), ", ".join(map(quoted, key))
+        file, columns = str(self.stem.with_suffix(".parquet")), ", ".join([*map(quoted, key), self._run])
         spans = []
         for start, head in zip(self.starts, self.heads, strict=True):
-            part = wanted[head.name]
-            behind = head.records if part.behind is None else part.behind
-            spans.append(f"({AT} >= {start + part.first} AND {AT} < {start + behind})")
+            for part in wanted[head.name]:
+                behind = head.records if part.behind is None else part.behind
+                spans.append(f"({AT} >= {start + part.first} AND {AT} < {start + behind})")
         self.con.execute(
             f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {_there(key)} AND ({' OR '.join(spans)})) "
             f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
@@ -419,11 +470,19 @@ class _Piece:
         return file
 
     def _write_places(self, key: Sequence[str], places: Collection[int]) -> str:
-        """A file of the keys at some places."""
-        file, columns = str(self.stem.with_suffix(".keys.parquet")), ", ".join(map(quoted, key))
+        """A file of the keys at some places, and of the run that brought each."""
+        file, columns = str(self.stem.with_suffix(".keys.parquet")), ", ".join([*map(quoted, key), self._run])
         listed = ", ".join(map(str, sorted(places)))
         self.con.execute(f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {AT} IN ({listed})) TO {text(file)} (FORMAT parquet)")
         return file
+
+    @property
+    def _run(self) -> str:
+        """The run of a record."""
+        later = zip(reversed(self.starts[1:]), reversed(self.heads[1:]), strict=True)
+        cases = " ".join(f"WHEN {AT} >= {start} THEN {run_of(head.name)}" for start, head in later)
+        first = run_of(self.heads[0].name)
+        return f"CAST({f'CASE {cases} ELSE {first} END' if cases else first} AS BIGINT) AS _syncer_run"
 
     def _head_of(self, place: int) -> tuple[Head, int]:
         """The segment of a record, and its line there (from 1)."""
@@ -617,6 +676,20 @@ class _Piece:
     def _named(self) -> str:
         others = f" or one of the {len(self.heads) - 1} after it" if len(self.heads) > 1 else ""
         return f"segment {self.collection}/{self.heads[0].name}{others}"
+
+
+def _parents_values(properties: Mapping[str, Property], one: WholeList) -> dict[str, str] | None:
+    """The values that records take from their parent, as texts that their types read; None where one has none that can be read."""
+    parent, values = msgspec.json.encode(one.parent), dict[str, str]()
+    for word, prop in properties.items():
+        try:
+            value = prop.value(prop.reader(word)([parent])[0])
+        except Reject:
+            return None
+        if value is None:
+            return None
+        values[word] = value
+    return values
 
 
 def _shown(raw: str) -> str:

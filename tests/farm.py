@@ -66,6 +66,8 @@ class Farm:
     """Where the hub lies, if not in the folder."""
     lists: dict[str, Sequence[Row] | int] = field(default_factory=dict)
     """What other paths answer, with their query or without: these rows, or a status alone."""
+    nexts: dict[str, str] = field(default_factory=dict)
+    """Where the answer of a path goes on, as a link `next`."""
 
     def run(self, rows: Sequence[Row], text: str = SPEC, verb: str = "run", to: str | None = None, **options: Any) -> Summary:
         def answer(request: httpx.Request) -> httpx.Response:
@@ -73,7 +75,10 @@ class Farm:
             found = self.lists.get(self.asked[-1], self.lists.get(request.url.path, rows))
             if isinstance(found, int):
                 return httpx.Response(found)
-            return httpx.Response(200, json={"data": list(found)}, headers={"Date": formatdate(NOON + 3600 * self.hour, usegmt=True)})
+            link = {"next": f"https://api.example.com{self.nexts[self.asked[-1]]}"} if self.asked[-1] in self.nexts else {}
+            return httpx.Response(
+                200, json={"data": list(found), **link}, headers={"Date": formatdate(NOON + 3600 * self.hour, usegmt=True)}
+            )
 
         self.hour += 1
         given = Options(hub=self.where or str(self.folder / "hub"), to=to or self.client.url, **options)

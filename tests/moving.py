@@ -30,10 +30,11 @@ import zstandard
 
 from rest_syncer.engine import chain as engine_chain
 from rest_syncer.engine.clock import Clock
+from rest_syncer.engine.lists import Part
 from rest_syncer.engine.parse import Source, parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import Settings
-from rest_syncer.engine.stage import Part, Stage
+from rest_syncer.engine.stage import Stage
 from tests.model import small_pieces
 from tests.support import segment_file
 

@@ -171,6 +171,17 @@ def test_children_that_are_gone_are_marked_where_every_list_proves_it(shop: Shop
     assert shop.table() == shop.items == [("b", 1, "ink"), ("b", 2, "pad")]
 
 
+def test_children_that_a_list_of_several_pages_lacks_are_gone_when_a_second_reading_lacks_them_too(shop: Shop) -> None:
+    shop.orders["b"] |= {4: "jar", 5: "mug"}
+    shop.run()
+    del shop.orders["b"][1]
+    assert shop.run().status == "complete"
+    assert shop.table() == shop.items
+    assert [one for one in shop.asked if "/b/" in one] == [f"/orders/b/items?page={page}" for page in (1, 2, 1, 2)]
+    shop.run()
+    assert len([one for one in shop.asked if "/b/" in one]) == 2, "what is known to be gone is not looked for"
+
+
 def test_children_of_a_parent_that_is_gone_are_gone_too(shop: Shop) -> None:
     del shop.orders["b"][3]
     shop.run()

@@ -16,18 +16,19 @@ LAYERS = [
     "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "grant", "auth", "window", "quota", "budget",
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
-    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "fetch", "retention", "earlier", "read", "stage", "destinations",
+    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "fetch", "retention", "earlier", "read", "lists", "stage",
+    "destinations",
     "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
     "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "chain",
-    "pull", "load", "run", "compact", "look", "serve", "show",
+    "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "fetch", "hub", "hub.store", "hub.folder",
-    "hub.bucket", "hub.loads", "earlier", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
+    "hub.bucket", "hub.loads", "earlier", "lists", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
     "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
-    "destinations.bigquery", "chain", "pull", "load", "run", "compact", "look",
+    "destinations.bigquery", "chain", "pull", "batch", "load", "run", "compact", "look",
     "serve", "show",
 }  # fmt: skip
 

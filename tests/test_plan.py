@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rest_syncer.engine import times
 from rest_syncer.engine.hub.fold import CollectionState, OpenChain, Pass
-from rest_syncer.engine.plan import Loaded, LoadStep, Run, Step, load_step, next_step, settled
+from rest_syncer.engine.plan import Loaded, LoadStep, Run, Step, next_step, proving, settled
+from rest_syncer.engine.plan import load_step as planned
 from rest_syncer.engine.schema import Notes, build
 from rest_syncer.engine.spec import Collection, Purpose
 
@@ -17,6 +19,11 @@ DAY = 86_400 * times.SECOND
 NOW = times.parse("2016-11-22T12:00:00Z")
 MINUTE_AGO = NOW - 60 * times.SECOND
 ROUTES: dict[Purpose, str] = {"full": "f1", "changed": "c1"}
+
+
+def load_step(*given: Any, **more: Any) -> LoadStep:
+    """A step without what only another pass would need."""
+    return replace(planned(*given, **more), finds_from=None)
 
 
 def collection(cursor: dict[str, Any] | None = None, **members: Any) -> Collection:
@@ -327,3 +334,41 @@ def test_a_settled_pass_reads_nothing_but_keys_again() -> None:
     assert (step.again, step.complete, step.marks_gone, step.keys) == ((), False, True, tuple(before[1:]))
     step = load_step(state, 4, new, before, refill=False)
     assert (step.again, step.complete, step.marks_gone, step.keys) == (tuple(before[1:]), True, True, ())
+
+
+def complete_pass(run: int, ended: str, gone: bool = True) -> Pass:
+    return Pass(run=run, chain=f"{run:06}-01", began=NOW, ended=ended, gone=gone)
+
+
+PASSES = (
+    complete_pass(1, "000001-01-000000"),
+    complete_pass(2, "000003-01-000001"),
+    complete_pass(4, "000004-01-000000", gone=False),
+    complete_pass(5, "000005-01-000000"),
+)
+
+
+@pytest.mark.parametrize(
+    ("unreadable_in", "damaged", "expected"),
+    [
+        ((), (), [1, 2, 5]),
+        ({5}, (), [1, 2]),
+        ({3}, (), [1, 5]),
+        ({4}, (), [1, 2, 5]),
+        ((), ["000004-01-000000"], [5]),
+        ((), ["000006-01-000000"], []),
+    ],
+)
+def test_a_pass_proves_what_is_gone_where_all_of_it_could_be_read(unreadable_in: set[int], damaged: list[str], expected: list[int]) -> None:
+    taken = {one.ended for one in PASSES}
+    assert [one.run for one in proving(CollectionState(passes=PASSES), taken, unreadable_in, damaged)] == expected
+
+
+def test_a_step_takes_an_earlier_pass_with_all_the_keys_that_came_since() -> None:
+    before = ["000001-01-000000", "000002-01-000000", "000003-01-000000"]
+    step = planned(CollectionState(passes=PASSES), 4, ["000003-01-000001", "000005-01-000000"], before, refill=False, is_settled=True)
+    assert (step.gone_since, step.marks_gone, step.keys) == (5, True, ())
+    earlier = step.told_by(2, before)
+    assert (earlier.gone_since, earlier.marks_gone, earlier.keys) == (2, True, tuple(before[1:]))
+    known = step.told_by(1, before)
+    assert (known.gone_since, known.marks_gone, known.keys) == (1, False, ())

@@ -23,9 +23,10 @@ from rest_syncer.engine.fields import Path as JsonPath
 from rest_syncer.engine.fields import Pattern
 from rest_syncer.engine.hub import Head, Hub
 from rest_syncer.engine.hub.segment import encode
+from rest_syncer.engine.lists import Part
 from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.spec import Collection
-from rest_syncer.engine.stage import Part, RejectedValue, Stage, Staged
+from rest_syncer.engine.stage import RejectedValue, Stage, Staged
 from tests.support import segment_file
 
 EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "15"))
@@ -417,7 +418,7 @@ def test_a_record_without_its_whole_key_is_rejected_as_a_whole(record: str, prop
     rows, into = staged(TWO_KEYS, [b'{"a":1,"b":"x"}', record.encode(), b'{"a":2,"b":"x"}'])
     assert sorted(rows) == [1, 3]
     assert into.rejects == [RejectedValue(f"things/{FIRST}", 2, property_, TWO_KEYS.properties[property_].type.text, raw, reason, True)]
-    assert (into.read, into.rejected, into.rejected_values, into.unreadable_since) == (3, 1, 0, 1)
+    assert (into.read, into.rejected, into.rejected_values, into.unreadable_in) == (3, 1, 0, {1})
 
 
 def test_other_rejects_of_a_record_that_goes_as_a_whole_go_with_it() -> None:
@@ -429,7 +430,7 @@ def test_other_rejects_of_a_record_that_goes_as_a_whole_go_with_it() -> None:
 
 def test_where_every_key_can_be_read_nothing_is_unreadable() -> None:
     _, into = staged(TWO_KEYS, [b'{"a":1,"b":"x","n":"y"}'])
-    assert into.unreadable_since is None
+    assert not into.unreadable_in
 
 
 def test_what_is_required_and_missing_is_told_and_its_row_stays() -> None:
@@ -543,7 +544,7 @@ def test_rows_keep_their_segments_places_however_the_work_is_cut(tmp_path: Path,
         ("things/000002-01-000000", 2, "id", True),
         ("things/000002-02-000000", 2, "id", True),
     ]
-    assert (into.read, into.rejected, into.rejected_values, into.unreadable_since) == (41, 2, 2, 2)
+    assert (into.read, into.rejected, into.rejected_values, into.unreadable_in) == (41, 2, 2, {2})
     assert len(into.files) == {1: 5, 30: 5, 60: 4, 10_000: 1}[piece]
 
 

@@ -16,11 +16,11 @@ from rest_syncer.engine.hub.segment import place_of
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.plan import epoch
 from tests.farm import MANY, NOON, Farm, Row, row, spec, told
-from tests.shop import SLOW, kind_of
+from tests.shop import kind_of
 from tests.support import segment_file
 
 SEED = int(os.environ.get("SYNCER_SEED", "7"))
-STORIES = int(os.environ.get("SYNCER_EXAMPLES", "12"))
+STORIES = int(os.environ.get("SYNCER_EXAMPLES", "8"))
 
 PLAIN = "{id: integer, sum: string, state: string}"
 NO_CURSOR = spec("mode: history\n    max_delete_share: 100%", PLAIN)
@@ -68,6 +68,17 @@ def test_a_gone_record_ends_and_begins_again_when_it_returns(farm: Farm) -> None
     farm.run([row(2)], NO_CURSOR)
     assert farm.book([row(1), row(2)], NO_CURSOR) == {"updated": 1, "unchanged": 1}
     assert versions(farm)[:2] == [(1, "1.00", hour(1), hour(2), 1, True), (1, "1.00", hour(4), None, 2, False)]
+
+
+@pytest.mark.many
+def test_what_a_pass_lacks_ends_its_newest_version_whatever_came_after_it(farm: Farm) -> None:
+    farm.run([row(1, "9.00", at=9), row(2)], CHANGES)
+    assert farm.book([row(1, "5.00", at=5)], CHANGES) == {"stale": 1}
+    assert farm.book([row(2)], CHANGES, full=True) == {"unchanged": 1, "deleted": 1}
+    shown = versions(farm)
+    assert [(sum_, gone) for id_, sum_, _, _, _, gone in shown if id_ == 1] == [("5.00", False), ("9.00", True)]
+    farm.book([], CHANGES, "replay")
+    assert versions(farm) == shown
 
 
 def test_a_tombstone_ends_a_version_and_is_none(farm: Farm) -> None:
@@ -190,10 +201,11 @@ def expected(farm: Farm, text: str) -> list[Version]:
     return found
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("text", [NO_CURSOR, CURSOR, CHANGES], ids=["no cursor", "cursor", "changes"])
 def test_any_story_ends_as_the_hub_tells_it(farm: Farm, text: str) -> None:
     """Records change, go, return and go back in time, and loads come when they like."""
-    for story in range(1 if kind_of(farm.client) in SLOW else STORIES):
+    for story in range(STORIES if kind_of(farm.client) == "duckdb" else STORIES // 4):
         dice = random.Random(f"{SEED} {story}")
         here = Farm(farm.folder / str(story), farm.client)
         here.folder.mkdir()

@@ -45,6 +45,8 @@ class Table:
     tombstone: Tombstone | None = None
     keeps_versions: bool = False
     """Whether each version of a record is a row of its own."""
+    parent_key: Sequence[str] = ()
+    """The columns of the key that tell whose record it is, of a collection with a parent; none where the key does not tell."""
 
     @property
     def types(self) -> dict[str, str]:
@@ -54,6 +56,10 @@ class Table:
     @property
     def key_types(self) -> dict[str, str]:
         return {name: type_ for name, type_ in self.types.items() if name in self.key}
+
+    @property
+    def parent_types(self) -> dict[str, str]:
+        return {name: type_ for name, type_ in self.types.items() if name in self.parent_key}
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,16 @@ TOLD = {"_syncer_told_in": "BIGINT", "_syncer_gone_at": "TIMESTAMPTZ", "_syncer_
 """What stands in the files of a delete feed beside the key."""
 
 
+KEYS = {"_syncer_run": "BIGINT"}
+"""What stands in the files of further keys beside the key: the run that brought it."""
+LISTS = {"_syncer_told_in": "BIGINT", "_syncer_ended_in": "BIGINT", "_syncer_gone_at": "TIMESTAMPTZ"}
+"""What stands in the files of whole lists beside the parent's key: the runs in which they began and ended, and since when what they
+lack is gone."""
+
+
 @dataclass(frozen=True)
 class Told:
-    """What a delete feed tells of records that went.
+    """What a delete feed, and whole lists of single parents, tell of records that went.
 
     `files` are Parquet files with the columns of the table's key, `_syncer_told_in`, the run in which it was told, `_syncer_gone_at`,
     when the record went, or else when that was told, and `_syncer_gone_by`, from when on a change of the record is later than that
@@ -81,11 +94,14 @@ class Told:
 
     files: Sequence[str]
     until: int
-    """The run up to which the feed is taken with this batch."""
+    """The run up to which it is taken with this batch."""
     known: int = 0
     """The run up to which it was before."""
     lacks: bool = False
     """Whether some of what it told is lost."""
+    lists: Sequence[str] = ()
+    """Parquet files of the parents whose lists are whole: the columns of `Table.parent_key`, and those of `LISTS`. A record of such a
+    parent was gone of which neither the batch's `files` nor its `keys` hold a version that came in the list's runs."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,7 @@ class Batch:
     """Whether everything was read again, so that older rejects no longer hold."""
     synced_at: int
     keys: Sequence[str] = ()
-    """Parquet files of further keys that are not gone, in the columns of the key."""
+    """Parquet files of further keys that are not gone: the columns of the key, and those of `KEYS`."""
     lacks: bool = False
     """Whether versions are lacking, so that rows may be newer than all of the batch although it is `complete`."""
     source: str = ""
@@ -133,7 +149,7 @@ class Batch:
     passes: Sequence[GonePass] = ()
     """The passes that tell what is gone, for a table that keeps versions: oldest first, up to `gone_since`."""
     told: Told | None = None
-    """What the collection's delete feed tells, where it has one."""
+    """What tells of deletions besides complete passes, where something does."""
 
 
 @dataclass(frozen=True)

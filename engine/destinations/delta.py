@@ -201,6 +201,8 @@ class Mirror(DuckDB):
         self.where = where
         self.there: DeltaTable | None = None
         """A collection's table, at the version that is looked at and committed against."""
+        self.earlier = ""
+        """Where only some of its rows are here: what tells of these as they were."""
 
     def _connection(self) -> DuckDBPyConnection:
         is_new, con = self._con is None, super()._connection()
@@ -233,6 +235,17 @@ class Mirror(DuckDB):
         con.unregister("incoming")
         con.execute(f"SET memory_limit = '{self.memory}'")
         self._tables = None
+
+    def standing(self, table: str, where: str) -> int:
+        here = super().standing(table, where)
+        if not self.earlier or not self.there:
+            return here
+        con, found = self._connection(), QueryBuilder().register("t", self.there).execute(f"SELECT count(*) AS n FROM t WHERE {where}")
+        con.register("incoming", found)
+        ((there,),) = con.execute("SELECT n FROM incoming").fetchall()
+        con.unregister("incoming")
+        ((taken,),) = self.ask(f"SELECT count(*) FROM {self.earlier} WHERE {where}")
+        return int(here + there - taken)
 
     def columns(self, table: str) -> Mapping[str, str]:
         return self._known(table).columns
@@ -297,6 +310,7 @@ class _Load:
         if not replaces:
             words = dict.fromkeys([*self.key, *self.stamps])
             mirror.ask(f"CREATE TABLE {self.before} AS SELECT {', '.join(map(quoted, words))} FROM {self.name}")
+            mirror.earlier = "" if is_whole else self.before
         self._take_rejects()
         receipt = mirror.commit(batch)
         # before its receipt: one without a table is of a table that was dropped
@@ -326,12 +340,12 @@ class _Load:
         if whole:
             mirror.take(self.table.name, there, types)
             return
-        if keys := self._keys():
-            first, same = quoted(self.table.key[0]), " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in self.table.key)
-            within, ((least, most),) = "true", mirror.ask(f"SELECT min({first})::VARCHAR, max({first})::VARCHAR FROM {keys} AS b")
-            if least is not None and types[self.table.key[0]] == "BIGINT":  # of other types, orders and literals may differ
-                within = f"{first} BETWEEN {least} AND {most}"
-            mirror.take(self.table.name, there, types, within, f"EXISTS (SELECT 1 FROM {keys} AS b WHERE {same})")
+        touched = []
+        for keys, columns in ((self._keys(), self.table.key), (self._parents(), self.table.parent_key)):
+            same = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in columns)
+            touched += [f"EXISTS (SELECT 1 FROM {keys} AS b WHERE {same})"] if keys else []
+        if touched:
+            mirror.take(self.table.name, there, types, self._range(), " OR ".join(touched))
         rejected = f"SELECT segment FROM {mirror.name(_REJECTS)} WHERE {self.mine} AND NOT whole_record"
         if self.rejects and mirror.ask(f"{rejected} LIMIT 1"):
             others = f"t._segment IN ({rejected}) AND t._segment NOT IN (SELECT _segment FROM {self.name})"
@@ -344,6 +358,19 @@ class _Load:
         told = [self.mirror.put_columns("told", batch.table.key_types, batch.told.files)] if batch.told and batch.told.files else []
         selects = " UNION ALL ".join(f"SELECT {columns} FROM {one}" for one in [*rows, *told])
         return f"({selects})" if selects else ""
+
+    def _parents(self) -> str:
+        """A table expression of the parents whose lists are whole; empty where there are none."""
+        lists = self.batch.told.lists if self.batch.told else ()
+        return self.mirror.put_columns("lists", self.table.parent_types, lists) if lists else ""
+
+    def _range(self) -> str:
+        """Between which values of the key's first column all rows lie that the batch is about, as far as the lake can use that."""
+        first, keys = self.table.key[0], self._keys()
+        if self._parents() or self.table.types[first] != "BIGINT":  # of other types, orders and literals may differ
+            return "true"
+        ((least, most),) = self.mirror.ask(f"SELECT min({quoted(first)}), max({quoted(first)}) FROM {keys} AS b")
+        return "true" if least is None else f"{quoted(first)} BETWEEN {least} AND {most}"
 
     def _take_rejects(self) -> None:
         """What the lake tells of the collection is set aside; the mirror goes without what a load told that did not come to its end."""

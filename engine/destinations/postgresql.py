@@ -20,7 +20,7 @@ from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
 from . import Batch, Table, staged
-from .sql import ADDED, Known, SqlWarehouse
+from .sql import ADDED, PUT, Known, SqlWarehouse
 from .staged import ORDER, Unfit
 from .upsert import TEMPORARY, InPlace
 
@@ -48,7 +48,7 @@ class PostgreSQL(SqlWarehouse):
 
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
     upsert = InPlace
-    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, "rows", "keys", "told")
+    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, *PUT)
 
     def __init__(self, place: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
         url = f"postgresql:{place}"
@@ -136,27 +136,22 @@ class PostgreSQL(SqlWarehouse):
         return staged.fitted(batch, _unfit(batch.table))
 
     def put(self, batch: Batch) -> str:
-        columns = batch.table.types | ORDER
-        listed = ", ".join(f"{quoted(name)} {self.kind(type_)}" for name, type_ in columns.items())
-        self.ask(f"CREATE TEMP TABLE rows ({listed})")
-        written = {name: _written(name, type_) for name, type_ in columns.items()}
-        self._copy("rows", staged.selected(batch.files, written, _unfit(batch.table)), Path(batch.files[0]).parent)
-        return "pg_temp.rows"
+        return self._put("rows", batch.table.types | ORDER, batch.files, list(_unfit(batch.table)))
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
-        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
-        written = {name: _written(name, type_) for name, type_ in types.items()}
-        self._copy(table, staged.selected(files, written, ()), Path(files[0]).parent)
-        return f"pg_temp.{table}"
+        return self._put(table, types, files, [])
 
-    def _copy(self, table: str, rows: str, folder: Path) -> None:
-        """Rows that DuckDB selects into a temporary table, by way of a file in the folder."""
+    def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], unfit: Sequence[Unfit]) -> str:
+        """Columns of Parquet files into a temporary table, by way of a file beside them."""
+        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
+        written, folder = {name: _written(name, type_) for name, type_ in types.items()}, Path(files[0]).parent
         with NamedTemporaryFile(suffix=".csv", dir=folder) as file:
-            staged.copy(rows, file.name, "FORMAT csv, HEADER false, FORCE_QUOTE *", folder)
+            staged.copy(staged.selected(files, written, unfit), file.name, "FORMAT csv, HEADER false, FORCE_QUOTE *", folder)
             with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:
                 for piece in _pieces(Path(file.name)):
                     copy.write(piece)
         self.ask(f"ANALYZE pg_temp.{table}")
+        return f"pg_temp.{table}"
 
     def instant(self, micros: int | str) -> str:
         return f"(timestamptz 'epoch' + {micros} * interval '1 microsecond')"

@@ -18,10 +18,12 @@ from typing import Any, ClassVar
 from ..errors import WarehouseError
 from ..hub.segment import run_of
 from ..project import quoted, text
-from . import TOLD, Batch, Column, Receipt, Rejected, Seen, Table
+from . import KEYS, LISTS, TOLD, Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
 from .versions import Versions
 
+PUT = ("rows", "keys", "told", "lists")
+"""What a batch brings, each of which may be a temporary table of that name."""
 BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
 ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
 """The columns of ours in each table; types are in DuckDB's words here and below."""
@@ -132,6 +134,11 @@ class SqlWarehouse:
     def discard(self, table: str) -> None:
         """Keep it no longer; something else may be kept in its place."""
         self.ask(f"DROP TABLE {self.temporary(table)}")
+
+    def standing(self, table: str, where: str) -> int:
+        """How many rows of a table are so, by columns of ours."""
+        ((number,),) = self.ask(f"SELECT count(*) FROM {self.name(table)} WHERE {where}")
+        return int(number)
 
     def constraints(self, key: Sequence[str]) -> list[str]:
         """What stands behind the columns of a table with a key."""
@@ -280,11 +287,13 @@ class SqlWarehouse:
         """A batch that can be taken: its rows are in the warehouse, and its table has the shape for them."""
         batch = self.fitted(batch)
         rows = self.put(batch) if batch.files else ""
-        keys = self.put_columns("keys", batch.table.key_types, batch.keys) if batch.keys and batch.marks_gone else ""
+        lists = batch.told.lists if batch.told else ()
+        keys = self.put_columns("keys", batch.table.key_types | KEYS, batch.keys) if batch.keys and (batch.marks_gone or lists) else ""
         told = self.put_columns("told", batch.table.key_types | TOLD, batch.told.files) if batch.told and batch.told.files else ""
+        whole = self.put_columns("lists", batch.table.parent_types | LISTS, lists) if lists else ""
         self._shape(batch.table, batch.hub)
         way = Versions if batch.table.keeps_versions else self.upsert
-        return way(self, batch, rows, keys, told, self._kept(batch.table))
+        return way(self, batch, rows, keys, told, whole, self._kept(batch.table))
 
     def _take(self, load: Upsert) -> Receipt:
         """A batch's rows, rejects and receipt."""

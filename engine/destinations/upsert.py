@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from . import Batch, InDoubt, Receipt
+from . import TOLD, Batch, InDoubt, Receipt
 
 TEMPORARY = ("losers", "verdicts", "gone", "aside", "lasts", "alive", "sequence")
 """The temporary tables that are made."""
@@ -34,6 +34,7 @@ class Dialect(Protocol):
     def later(self, one: str, other: str) -> str: ...
     def comparable(self, value: str, type_: str) -> str: ...
     def digest(self, values: Mapping[str, str]) -> str: ...
+    def standing(self, table: str, where: str) -> int: ...
 
 
 _PLACE = ("b._syncer_run", "b._syncer_ordinal", "b._syncer_number", "b._syncer_line")
@@ -43,12 +44,12 @@ _PLACE = ("b._syncer_run", "b._syncer_ordinal", "b._syncer_number", "b._syncer_l
 class Upsert:
     """The rows of one batch into its table, inside of a transaction that the caller holds.
 
-    `rows` is a table expression of them, `keys` one of further keys that are not gone, `told` one of what a delete feed tells (each
-    empty where there is none), and `kept` are the table's columns that the spec does not name.
+    `rows` is a table expression of them, `keys` one of further keys that are not gone, `told` one of what a delete feed tells, `lists`
+    one of whole lists (each empty where there is none), and `kept` are the table's columns that the spec does not name.
     """
 
-    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, told: str, kept: Sequence[str]) -> None:
-        self.sql, self.batch, self.all, self.keys, self.told, self.kept = sql, batch, rows, keys, told, kept
+    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, told: str, lists: str, kept: Sequence[str]) -> None:
+        self.sql, self.batch, self.all, self.keys, self.kept = sql, batch, rows, keys, kept
         table = batch.table
         self.name = sql.name(table.name)
         self.types = table.types
@@ -60,6 +61,8 @@ class Upsert:
         self.shown = self.all
         """Those that the table shows now."""
         self.now = sql.instant(batch.synced_at)
+        self.told = self._all_told(told, lists)
+        """The deletions that a feed tells, and those that whole lists tell by what they lack."""
 
     def temporaries(self) -> Mapping[str, str]:
         """What `run` may keep in temporary tables, in the order in which they build on each other, for one that has to make them before."""
@@ -95,6 +98,25 @@ class Upsert:
         if deletes == "ignore" and batch.clear_rejects:
             self.sql.ask(f"UPDATE {self.name} SET _deleted_at = NULL WHERE _deleted_at IS NOT NULL")
         return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
+
+    def _all_told(self, told: str, lists: str) -> str:
+        """Deletions by key, with the columns of `TOLD`, and `_syncer_ended_in`, the run in which the list ended that tells of it."""
+        columns = ", ".join([self.key, *TOLD])
+        feed = f"SELECT {columns}, CAST(NULL AS {self.sql.kind('BIGINT')}) AS _syncer_ended_in FROM {told} AS e"
+        if not lists:
+            return told and f"({feed})"
+        same, of_parent = self._same("m", "k"), self._equal("k", "e", self.batch.table.parent_key)
+        runs = "m._syncer_run BETWEEN e._syncer_told_in AND e._syncer_ended_in"
+        met = [f"NOT EXISTS (SELECT 1 FROM {rows} AS m WHERE {same} AND {runs})" for rows in (self.all, self.keys) if rows]
+        known = [
+            f"SELECT {self.listed(self.batch.table.key, 'k')}, e._syncer_told_in, e._syncer_gone_at, e._syncer_ended_in "
+            f"FROM {lists} AS e JOIN {rows} AS k ON {of_parent}{' WHERE ' if met else ''}{' AND '.join(met)}"
+            for rows in (self.name, self.all)
+            if rows
+        ]
+        never = f"CAST(NULL AS {self.sql.kind('TIMESTAMPTZ')})"
+        lacking = f"SELECT DISTINCT n.*, {never} AS _syncer_gone_by FROM ({' UNION ALL '.join(known)}) AS n"
+        return f"({f'{feed} UNION ALL ' if told else ''}SELECT {columns}, _syncer_ended_in FROM ({lacking}) AS n)"
 
     def _empty(self) -> None:
         """Take out all rows; what the spec does not name is set aside in the table `aside`."""
@@ -230,7 +252,10 @@ class Upsert:
 
     def _same(self, one: str, other: str) -> str:
         """Whether two have the same key."""
-        return " AND ".join(f"{one}.{self.sql.quoted(name)} = {other}.{self.sql.quoted(name)}" for name in self.batch.table.key)
+        return self._equal(one, other, self.batch.table.key)
+
+    def _equal(self, one: str, other: str, names: Iterable[str]) -> str:
+        return " AND ".join(f"{one}.{self.sql.quoted(name)} = {other}.{self.sql.quoted(name)}" for name in names)
 
     def _later(self) -> str:
         """Whether the incoming version was received after the row's."""
@@ -290,9 +315,7 @@ class Upsert:
         number = self._number(f"SELECT count(*) FROM {lost} AS b")
         if not number:
             return {}
-        if batch.most_gone and batch.most_gone.exceeded_by(
-            number, self._number(f"SELECT count(*) FROM {self.name} WHERE _deleted_at IS NULL")
-        ):
+        if batch.most_gone and batch.most_gone.exceeded_by(number, self.sql.standing(batch.table.name, "_deleted_at IS NULL")):
             return {"held_back": number}
         self.sql.ask(
             f"UPDATE {self.name} AS t SET _deleted_at = {self.now}, _synced_at = {self.now} FROM {lost} AS b WHERE {self.same_key}"
@@ -304,20 +327,20 @@ class Upsert:
         if self.batch.marks_gone:
             found.append(f"SELECT {keys} FROM {self.name} AS t WHERE t._deleted_at IS NULL AND {self.is_missing()}")
         if self.told:
-            found.append(f"SELECT DISTINCT {keys} FROM {self.name} AS t JOIN {self.went()} WHERE t._deleted_at IS NULL")
+            found.append(f"SELECT DISTINCT {keys} FROM {self.name} AS t JOIN {self.went()} AND t._deleted_at IS NULL")
         return found[0] if len(found) == 1 else f"SELECT DISTINCT {self.key} FROM ({' UNION ALL '.join(found)}) AS n"
 
     def is_missing(self) -> str:
         """Whether no version since the last pass that proved what is gone is of a row."""
         there = [f"SELECT 1 FROM {self.all} AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key}"] if self.all else []
-        there += [f"SELECT 1 FROM {self.keys} AS b WHERE {self.same_key}"] if self.keys else []
+        there += [f"SELECT 1 FROM {self.keys} AS b WHERE b._syncer_run >= {self.batch.gone_since} AND {self.same_key}"] if self.keys else []
         return " AND ".join(f"NOT EXISTS ({one})" for one in there) or "true"
 
     def went(self) -> str:
-        """The deletions `e` of rows that a feed tells, but for those that what the table shows of this batch is newer than."""
+        """The deletions `e` that rows `t` are joined with, but for those that what the table shows of this batch is newer than."""
         newer = f"SELECT 1 FROM {self.shown} AS b WHERE b._syncer_run >= e._syncer_told_in AND {self._same('b', 'e')}"
         last = f" AND NOT EXISTS ({newer})" if self.shown else ""
-        return f"{self.told} AS e ON {self._same('t', 'e')} AND NOT {self.changed_since('t')}{last}"
+        return f"{self.told} AS e ON {self._same('t', 'e')} WHERE NOT {self.changed_since('t')}{last}"
 
     def listed(self, names: Iterable[str], owner: str | None = None) -> str:
         """Columns, as a statement lists them."""

@@ -26,7 +26,7 @@ class Versions(Upsert):
         if batch.anew:
             kept |= {"alive": self._alive(), "aside": self._aside()}
             if self.all:
-                kept["sequence"] = self._sequence(self._whole(self._known_passes, 0))
+                kept["sequence"] = self._sequence(self._whole(self._known_passes, "false"))
         elif self.all:
             kept |= {"lasts": self._lasts(), "sequence": self._sequence(self._behind())}
         return kept
@@ -73,14 +73,18 @@ class Versions(Upsert):
         batch, alive = self.batch, self.sql.temporary("alive")
         self.sql.keep("alive", self._alive())
         self._empty()
-        book = self._from_all(batch.passes if batch.marks_gone else self._known_passes, batch.told.until if batch.told else 0)
+        until, known = (batch.told.until, batch.told.known) if batch.told else (0, 0)
+        all_told = f"(e._syncer_told_in <= {until} OR e._syncer_ended_in IS NOT NULL)"
+        book = self._from_all(batch.passes if batch.marks_gone else self._known_passes, all_told)
         still = f"SELECT 1 FROM {self.name} AS t WHERE t._valid_to IS NULL AND {self.same_key}"
         gone = self._number(f"SELECT count(*) FROM {alive} AS b WHERE NOT EXISTS ({still})")
         tells = batch.marks_gone or self.told
         if tells and batch.most_gone and batch.most_gone.exceeded_by(gone, self._number(f"SELECT count(*) FROM {alive} AS b")):
             self.sql.ask(f"DELETE FROM {self.name} WHERE true")
             self.sql.discard("sequence")
-            return self._from_all(self._known_passes, batch.told.known if batch.told else 0) + Counter(held_back=gone)
+            return self._from_all(self._known_passes, f"coalesce(e._syncer_ended_in, e._syncer_told_in) <= {known}") + Counter(
+                held_back=gone
+            )
         return book + Counter(deleted=gone)
 
     def _alive(self) -> str:
@@ -90,48 +94,56 @@ class Versions(Upsert):
     def _known_passes(self) -> list[GonePass]:
         return [one for one in self.batch.passes if one.run <= (self.batch.gone_known or 0)]
 
-    def _from_all(self, passes: Sequence[GonePass], told_until: int) -> Counter[str]:
-        return self._put_in_order(self._whole(passes, told_until)) if self.all else Counter()
+    def _from_all(self, passes: Sequence[GonePass], told: str) -> Counter[str]:
+        return self._put_in_order(self._whole(passes, told)) if self.all else Counter()
 
-    def _whole(self, passes: Sequence[GonePass], told_until: int) -> str:
-        """All versions of the batch, each ended by the first of these passes that came upon none after it, or as a feed told before it,
-        up to the run `told_until`."""
+    def _whole(self, passes: Sequence[GonePass], told: str) -> str:
+        """All versions of the batch, each ended by the first of these passes that came upon none after it, or by a deletion `e` before it
+        that is `told`."""
         source, ended, digest = f"{self.all} AS b", self._never, None
         if passes and self.batch.table.deletes != "ignore":
             source, ended, digest = *self._ended_by(passes), "b._syncer_digest"
         if self.told and self.batch.table.deletes != "ignore":
-            source += f" LEFT JOIN ({self._ends_told(told_until)}) AS went ON went._syncer_of = b._segment"
+            source += f" LEFT JOIN ({self._ends_told(told)}) AS went ON went._syncer_of = b._segment"
             first = f"({ended}) IS NULL" + (" OR went._syncer_told_in <= _syncer_ended_run" if passes else "")
             ended = f"CASE WHEN went._syncer_went_at IS NOT NULL AND ({first}) THEN went._syncer_went_at ELSE {ended} END"
         columns = self._in_order("b", list(_BESIDES), self._own_instant("b"), self._none, ended, digest)
         return f"SELECT {columns} FROM {source}"
 
     def _ended_by(self, passes: Sequence[GonePass]) -> tuple[str, str]:
-        """The batch's versions `b` with their digests, and when the first of these passes found each gone."""
+        """The batch's versions `b` with their digests, and when the first of these passes found each gone: the newest that was received
+        before it, where none came since."""
         listed = self.sql.values("p", _PASS, [(one.run, *one.ended, one.began) for one in passes])
-        received = f"(PARTITION BY {self.key} ORDER BY _syncer_run, _syncer_ordinal, _syncer_number, _syncer_line)"
         place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
-        following = ", ".join(f"lead({word}) OVER {received} AS _next{word}" for word in place)
+        received = f"PARTITION BY {self.key} ORDER BY {', '.join(place)}, _syncer_line"
+        following = ", ".join(f"lead({word}) OVER ({received}) AS _next{word}" for word in place)
+        rank = f"row_number() OVER (PARTITION BY {self.key} ORDER BY {self._newest()})"  # the smaller, the newer
         first = (
             f"SELECT r._syncer_run AS _syncer_of, min(p._syncer_pass) AS _syncer_first FROM (SELECT DISTINCT _syncer_run FROM {self.all} "
             f"AS a) AS r JOIN {listed} ON p._syncer_pass > r._syncer_run GROUP BY r._syncer_run"
         )
-        needed = f"{self.listed(self._read, 'a')}, {', '.join(_BESIDES)}, _syncer_at"
-        source = (
-            f"(SELECT n.*, p.* FROM (SELECT {needed}, {self._digest('a')} AS _syncer_digest, {following} FROM {self.all} AS a) AS n "
-            f"LEFT JOIN ({first}) AS f ON f._syncer_of = n._syncer_run LEFT JOIN {listed} ON p._syncer_pass = f._syncer_first) AS b"
-        )
+        needed = f"{self.listed(self._read, 'b')}, {', '.join(_BESIDES)}, _syncer_at"
         met = self.sql.before(_PASS[1:4], [f"_next{word}" for word in place])
+        found = f"_syncer_pass IS NOT NULL AND (_next_syncer_run IS NULL OR {met})"
+        by_then = f"min(_syncer_rank) OVER ({received} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        ranked = f"SELECT {needed}, {self._digest('b')} AS _syncer_digest, {following}, {rank} AS _syncer_rank FROM {self.all} AS b"
         ended = (
-            f"CASE WHEN _syncer_pass IS NOT NULL AND (_next_syncer_run IS NULL OR {met}) "
-            f"THEN {self.sql.instant('_syncer_began')} ELSE {self._never} END"
+            f"SELECT n.*, {by_then} AS _syncer_by_then, CASE WHEN {found} THEN p._syncer_ended_run END AS _syncer_end_run, "
+            f"CASE WHEN {found} THEN p._syncer_began END AS _syncer_end FROM ({ranked}) AS n "
+            f"LEFT JOIN ({first}) AS f ON f._syncer_of = n._syncer_run LEFT JOIN {listed} ON p._syncer_pass = f._syncer_first"
         )
-        return source, ended
+        group = f"(PARTITION BY {self.key}, _syncer_by_then)"
+        source = (
+            f"(SELECT n.*, min(_syncer_end_run) OVER {group} AS _syncer_ended_run, min(_syncer_end) OVER {group} AS _syncer_ended_at "
+            f"FROM ({ended}) AS n) AS b"
+        )
+        is_ended = "_syncer_rank = _syncer_by_then AND _syncer_ended_at IS NOT NULL"
+        return source, f"CASE WHEN {is_ended} THEN {self.sql.instant('_syncer_ended_at')} ELSE {self._never} END"
 
-    def _ends_told(self, until: int) -> str:
-        """The versions that deletions ended which were told up to a run: each the newest one that had been received by then."""
+    def _ends_told(self, told: str) -> str:
+        """The versions that deletions `e` ended which are `told`: each the newest one that had been received by then."""
         keys = self.listed(self.batch.table.key, "e")
-        received = f"{self._same('b', 'e')} AND b._syncer_run < e._syncer_told_in AND e._syncer_told_in <= {until}"
+        received = f"{self._same('b', 'e')} AND b._syncer_run < e._syncer_told_in AND {told}"
         newest = (
             f"SELECT b._segment AS _syncer_of, e._syncer_told_in, e._syncer_gone_at AS _syncer_went_at, "
             f"{self.changed_since('b')} AS _syncer_later, "
@@ -268,21 +280,18 @@ class Versions(Upsert):
         """The last versions of records that are gone; unless they are too many."""
         batch, found = self.batch, list[str]()
         if self.told:
-            found.append(f"SELECT {self._ending()}, 0 AS _syncer_after FROM {self.name} AS t JOIN {self.went()} WHERE t._valid_to IS NULL")
+            found.append(f"SELECT {self._ending()}, 0 AS _syncer_after FROM {self.name} AS t JOIN {self.went()} AND t._valid_to IS NULL")
         if batch.marks_gone:
             began = next(one.began for one in batch.passes if one.run == batch.gone_since)
             ending = self._ending(self.sql.instant(began), "0")
             found.append(f"SELECT {ending}, 1 AS _syncer_after FROM {self.name} AS t WHERE t._valid_to IS NULL AND {self.is_missing()}")
         gone = " UNION ALL ".join(found)
         number = self._number(f"SELECT count(*) FROM (SELECT DISTINCT {self.key} FROM ({gone}) AS n) AS n")
-        if (
-            number
-            and batch.most_gone
-            and batch.most_gone.exceeded_by(number, self._number(f"SELECT count(*) FROM {self.name} WHERE _valid_to IS NULL"))
-        ):
+        if not number:
+            return {}
+        if batch.most_gone and batch.most_gone.exceeded_by(number, self.sql.standing(batch.table.name, "_valid_to IS NULL")):
             return {"held_back": number}
-        if number:
-            self._close(gone)
+        self._close(gone)
         return {"deleted": number}
 
     def _ending(self, instant: str = "e._syncer_gone_at", told_in: str = "e._syncer_told_in") -> str:

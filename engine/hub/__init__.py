@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -182,6 +182,13 @@ class Hub:
         except Damaged as error:
             return error.why
         return None
+
+    def damaged_among(self, collection: str, segments: Iterable[str]) -> list[str]:
+        """Those of some segments that turn out to be damaged: it is noted."""
+        found = {segment: why for segment in segments if (why := self.check(collection, segment))}
+        for segment, why in found.items():
+            self.note(collection, segment, Damage(why))
+        return list(found)
 
     def verify(self) -> list[Found]:
         """Read everything that the hub holds: what is damaged is noted, and what was noted and is whole is struck from the notes."""

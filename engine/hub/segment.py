@@ -59,6 +59,8 @@ class Slice:
     records: int
     parent: dict[str, Any] | None
     """The values of the parent's properties that requests and columns use."""
+    gone_since: str | None = None
+    """Where the list ends here, and what it lacks is gone: the segment in which it began."""
 
 
 @dataclass(frozen=True)
