@@ -111,8 +111,11 @@ class Versions(Upsert):
         return f"SELECT {columns} FROM {source}"
 
     def _ended_by(self, passes: Sequence[GonePass]) -> tuple[str, str]:
-        """The batch's versions `b` with their digests, and when the first of these passes found each gone: the newest that was received
-        before it, where none came since."""
+        """The batch's versions `b` with their digests, and when the first of these passes found each gone.
+
+        A pass ends a record of which no version came after it; what ends is the newest of those received before it. So, with A of
+        12:00 received first, then B of 11:00, and then a pass that meets neither, A ends, though B came last.
+        """
         listed = self.sql.values("p", _PASS, [(one.run, *one.ended, one.began) for one in passes])
         place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
         received = f"PARTITION BY {self.key} ORDER BY {', '.join(place)}, _syncer_line"
