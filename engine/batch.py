@@ -149,10 +149,13 @@ class Load:
                 proven = step.told_by(last, self.before).without(self.hub.damage(name))
         lists, list_keys = self._lists(proven)
         keys = self.stage.keys(name, self.collection, [*proven.keys, *list_keys], staged)
-        if self._proving(staged) != passes:  # where only what was loaded before could tell, nothing is marked
+        is_unreadable = step.marks_gone and any(run >= (step.gone_since or 0) for run in staged.unreadable_in)
+        if self._proving(staged) != passes or (is_unreadable and seen.held_back):
+            # only what was loaded before could tell, or what was held back may be what could not be read: nothing is marked
             proven = replace(proven, gone_since=seen.gone, marks_gone=False)
-        if step.marks_gone and any(run >= (step.gone_since or 0) for run in staged.unreadable_in):
-            note = "records with an unreadable key came, so what their complete pass lacks was not marked as deleted"
+        if is_unreadable:
+            what = "what their complete pass lacks was not" if proven.marks_gone else "nothing was"
+            note = f"records with an unreadable key came, so {what} marked as deleted"
         step = proven
         told = self._told(feed, step.complete, lists, staged) if feed else None
         self._may_reject(staged)
