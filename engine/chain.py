@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from .ahead import Ahead
 from .earlier import Earlier, EarlierPage, is_reusable
 from .errors import Astray, FetchError, Incomplete, PageError
 from .exchange import Listing, Page, Request, origin
@@ -33,7 +33,6 @@ from .paginate import Step as PageStep
 from .plan import AsOf, Step, WholeList, as_of
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
 from .read import Reader
-from .side_by_side import side_by_side
 from .spec import Collection, Route, Spec, collection_fingerprint, feed_name, is_feed
 from .stage import Stage
 
@@ -51,8 +50,6 @@ MOST_IN_HAND = 10_000
 _NO_LIST = "; or, where some have no such list, leave those out by a rule: `errors: [{status: 404, then: skip}]`"
 """Of a 404 in the place of one parent's list."""
 
-LOOK_AROUND = 0.2
-"""Seconds after which who waits for an answer looks whether the run was interrupted."""
 _FORGOTTEN = (400, 404, 410, 422)
 """What an API says to a page token that it does not know any more."""
 
@@ -168,7 +165,7 @@ class Chain:
 
     def walk(self) -> None:
         """From where the step begins to the chain's end. Raises RunError, with all that was received in the hub."""
-        ahead = _Ahead(self._sender, self.spec.api.concurrency or 1, lambda: self.fetcher.stopped)
+        ahead = Ahead(self._sender, self.spec.api.concurrency or 1, lambda: self.fetcher.stopped)
         try:
             for place, upcoming in self._places():
                 try:
@@ -281,7 +278,7 @@ class Chain:
             self._close()
             raise Incomplete(f"{self.troubles[0]}; and {MOST_FAILED} more lists, so that the others are left for the next run") from None
 
-    def _walk_list(self, place: Place, upcoming: Sequence[Place], ahead: _Ahead) -> None:
+    def _walk_list(self, place: Place, upcoming: Sequence[Place], ahead: Ahead) -> None:
         """One list, from where it is to its end."""
         self.walked.place = place
         self.in_hand = {} if self.collection.parent and not place.pages and place.reading == 1 else None
@@ -311,7 +308,7 @@ class Chain:
             if self.buffer.is_full(self.fetcher.clock.monotonic()):
                 self._close()
 
-    def _answered(self, place: Place, request: Request, resumed: bool, ahead: _Ahead) -> PageStep | End | None:
+    def _answered(self, place: Place, request: Request, resumed: bool, ahead: Ahead) -> PageStep | End | None:
         """Take the next page; gives what follows it, or None where a list that was `resumed` cannot be gone on with from there."""
         try:
             page = ahead.get(request)
@@ -652,37 +649,6 @@ class Chain:
 
     def _where(self, place: Place, page: Page) -> str:
         return f"{self.step.collection}, page {place.pages + 1}, status {page.status}, {self.fetcher.shown(page.request)}"
-
-
-class _Ahead:
-    """Sends requests before their answers are needed, so many at once; they are taken in the order in which they are needed."""
-
-    def __init__(self, sender: Callable[[Request], Callable[[], Page]], most: int, is_stopped: Callable[[], bool]) -> None:
-        self._sender, self._most, self._is_stopped = sender, most, is_stopped
-        self._waiting: dict[Request, Future[Page]] = {}
-
-    def expect(self, request: Request, following: Iterator[Request], lists: Iterator[Request]) -> None:
-        """`request` is needed now, then, it seems, those that follow it, and in the end the beginnings of further lists.
-
-        What is under way and still expected is never sent a second time.
-        """
-        if self._most == 1:
-            return
-        expected = dict.fromkeys((request, *islice(following, self._most - 1), *lists))
-        self._waiting = {one: future for one, future in self._waiting.items() if one in expected}
-        for one in expected:
-            if one not in self._waiting and (one == request or len(self._waiting) < self._most):
-                self._waiting[one] = side_by_side(self._sender(one))
-
-    def get(self, request: Request) -> Page:
-        """The answer. Raises what sending it raised."""
-        future = self._waiting.pop(request, None)
-        if future is None:
-            return self._sender(request)()
-        while not wait([future], LOOK_AROUND).done:
-            if self._is_stopped():
-                raise KeyboardInterrupt
-        return future.result()
 
 
 @dataclass

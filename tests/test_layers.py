@@ -19,7 +19,8 @@ LAYERS = [
     "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "fetch", "retention", "earlier", "read", "lists", "stage",
     "destinations",
     "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
-    "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "chain",
+    "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "ahead",
+    "chain",
     "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
@@ -28,7 +29,7 @@ WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "fetch", "hub", "hub.store", "hub.folder",
     "hub.bucket", "hub.loads", "earlier", "lists", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
     "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
-    "destinations.bigquery", "chain", "pull", "batch", "load", "run", "compact", "look",
+    "destinations.bigquery", "ahead", "chain", "pull", "batch", "load", "run", "compact", "look",
     "serve", "show",
 }  # fmt: skip
 
