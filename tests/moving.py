@@ -28,7 +28,7 @@ import httpx
 import pytest
 import zstandard
 
-from rest_syncer.engine import chain as engine_chain
+from rest_syncer.engine import ahead
 from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.lists import Part
 from rest_syncer.engine.parse import Source, parse_spec
@@ -840,8 +840,8 @@ class World:
         transport = httpx.MockTransport(api.answer)
         spec = source(self.story.kind, self.story.cursor, self.story.concurrency)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine_chain, "side_by_side", Turns(api).submit)
-            patch.setattr(engine_chain, "wait", waited_for)
+            patch.setattr(ahead, "side_by_side", Turns(api).submit)
+            patch.setattr(ahead, "wait", waited_for)
             summary = run(spec, Settings({}, frozenset()), options, "pull", None, ApisClock(api), transport)
         api.during, api.down = [], None
         outcome = summary.collections["things"]
