@@ -29,6 +29,7 @@ from .hub import Head, Hub, Slice
 from .hub.folder import make_folder
 from .hub.segment import lines, run_of
 from .lists import Part, readable
+from .newness import ORDER_COLUMNS, Newness
 from .plan import AsOf, WholeList
 from .project import AT, DIGEST, ODD, Projection, key_projection, quoted, row_projection, text, version_projection
 from .properties import Property
@@ -48,9 +49,6 @@ _CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 """What may keep a file from being written: DuckDB says it in the system's words, with more around them."""
 _NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
-
-ORDER_COLUMNS = ("_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line")
-"""With the cursor after the first of them, the order in which versions of a record are newer."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +161,9 @@ class Stage:
     ) -> list[str]:
         """Files of the deletions that a feed tells in the segments `new` and has not told `before`; rejects are added to what is staged.
 
-        Their columns are those that `destinations.Told` names. A deletion with a time is of the run in which it was told first; without
-        times, the list counts that came last. Times of whole seconds look earlier than they are.
+        Their columns are those that `destinations.Told` names. A deletion with a time is of the run in which it was told first. Without
+        times, the list names what is deleted now: a key that comes into it is deleted then, and still when it stood there for the last
+        time, for what had come by then is not newer. Times of whole seconds look earlier than they are.
         """
         staged, earlier = Staged(), Staged()
         self.rows(name, feed, new, lambda _: 0, True, staged)
@@ -172,20 +171,10 @@ class Stage:
         into.rejects += staged.rejects
         if not staged.files:
             return []
-        time, by, pick = "NULL", "NULL", "max"
-        if feed.cursor:
-            kind, pick = feed.properties[feed.cursor.property].column_type.duckdb, "min"
-            time = quoted(feed.cursor.property) if kind in ("TIMESTAMPTZ", "DATE") else "NULL"
-            by = f"{time} + CASE WHEN {time} = date_trunc('second', {time}) THEN INTERVAL 1 SECOND ELSE INTERVAL 1 MICROSECOND END"
-            by = by if kind == "TIMESTAMPTZ" else "NULL"
-        files, file = ", ".join(map(text, staged.files + earlier.files)), str(self.folder.resolve() / f"{self._next():06}.parquet")
-        self._connection().execute(
-            f"COPY (SELECT {', '.join(map(quoted, key))}, {pick}(_syncer_run) AS _syncer_told_in, "
-            f"coalesce(CAST({time} AS TIMESTAMPTZ), make_timestamptz(arg_{pick}(_syncer_at, _syncer_run))) AS _syncer_gone_at, "
-            f"CAST({by} AS TIMESTAMPTZ) AS _syncer_gone_by FROM read_parquet([{files}]) "
-            f"GROUP BY {', '.join(map(quoted, feed.key))} HAVING bool_and(_syncer_counted)) "
-            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
-        )
+        rows = _parquet(staged.files + earlier.files)
+        found = _timed(feed, key, rows) if feed.cursor else _untimed(key, rows, sorted({run_of(segment) for segment in new}))
+        file = str(self.folder.resolve() / f"{self._next():06}.parquet")
+        self._connection().execute(f"COPY ({found}) TO {text(file)} (FORMAT parquet, COMPRESSION lz4)")
         return [file]
 
     def lists(self, collection: spec.Collection, parent_key: Sequence[str], lists: Sequence[WholeList]) -> list[str]:
@@ -212,24 +201,17 @@ class Stage:
         return [f"{stem}.parquet"]
 
     def _lacking(self, name: str, collection: spec.Collection, then: AsOf, parent_key: Sequence[str]) -> list[str]:
-        """Files like those of `told` of the keys that whole lists lack; warehouses have the same (`Upsert.told`)."""
+        """Files like those of `told` of the keys that whole lists lack."""
         staged = Staged()
-        keys = ", ".join(map(text, self.keys(name, collection, then.segments, staged)))
-        listed = ", ".join(map(text, self.lists(collection, parent_key, readable(then.lists, staged.unreadable_in))))
-        if not listed or not keys:
+        keys = self.keys(name, collection, then.segments, staged)
+        lists = self.lists(collection, parent_key, readable(then.lists, staged.unreadable_in))
+        if not lists or not keys:
             return []
-        same, of_parent = (
-            " AND ".join(f"k.{quoted(word)} = {owner}.{quoted(word)}" for word in words)
-            for owner, words in (("m", collection.key), ("e", parent_key))
-        )
-        met = f"SELECT 1 FROM read_parquet([{keys}]) AS m WHERE {same} AND m._syncer_run BETWEEN e._syncer_told_in AND e._syncer_ended_in"
-        columns = ", ".join(f"k.{quoted(word)}" for word in collection.key)
-        file = str(self.folder.resolve() / f"{self._next():06}.parquet")
+        file, held = str(self.folder.resolve() / f"{self._next():06}.parquet"), _parquet(keys)
         with self._writing():
             self._connection().execute(
-                f"COPY (SELECT DISTINCT {columns}, e._syncer_told_in, e._syncer_gone_at, NULL::TIMESTAMPTZ AS _syncer_gone_by "
-                f"FROM read_parquet([{listed}]) AS e JOIN read_parquet([{keys}]) AS k ON {of_parent} WHERE NOT EXISTS ({met})) "
-                f"TO {text(file)} (FORMAT parquet)"
+                f"COPY (SELECT * EXCLUDE (_syncer_ended_in), NULL::TIMESTAMPTZ AS _syncer_gone_by "
+                f"FROM ({_newness(collection).lacking(_parquet(lists), parent_key, [held], [held])})) TO {text(file)} (FORMAT parquet)"
             )
         return [file]
 
@@ -283,20 +265,30 @@ class Stage:
 
     def _alive(self, name: str, collection: spec.Collection, words: Sequence[str], parent_key: Sequence[str], then: AsOf | None) -> str:
         """A table expression: the newest version of each record, as a collection was, without those that were told to be gone."""
-        newest, files = self._versions(name, collection, words, then), list[str]()
-        if then and then.lists:
-            files += self._lacking(name, collection, then, parent_key)
+        told = self._lacking(name, collection, then, parent_key) if then and then.lists else []
         if then and then.told and collection.feed:
-            files += self.told(spec.feed_name(name), collection.feed, collection.key, then.told, (), Staged())
-        return f"(SELECT n.* FROM {newest} AS n WHERE NOT EXISTS ({_told_of(collection, files)}))" if files else newest
+            told += self.told(spec.feed_name(name), collection.feed, collection.key, then.told, (), Staged())
+        projection, newness = version_projection(collection, words), _newness(collection)
+        staged = self._staged(name, collection, projection, then.segments, then.epoch) if then else Staged()
+        columns = {quoted(word): prop.column_type.duckdb for word, prop in projection.properties.items()} | {DIGEST: "VARCHAR"}
+        if not staged.files:
+            typed = (f"NULL::{kind} AS {column}" for column, kind in {**columns, "_segment": "VARCHAR"}.items())
+            return f"(SELECT {', '.join(typed)} WHERE false)"
+        rows, gone = _parquet(staged.files), ""
+        if told:
+            deletions = _parquet(told)
+            gone = f"WHERE NOT EXISTS (SELECT 1 FROM {deletions} AS e WHERE {newness.same('e', 'n')} AND {newness.was_told('n')})"
+            rows = newness.in_eras(rows, f"({newness.eras(rows, deletions)})", columns)
+        of_key = f"PARTITION BY {', '.join(map(quoted, collection.key))} ORDER BY {newness.newest('b')}"
+        return f"(FROM (FROM {rows} AS b QUALIFY row_number() OVER ({of_key}) = 1) AS n {gone})"
 
     def replaced(
         self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int]
     ) -> Iterator[tuple[str, dict[int, str]]]:
         """The segments that have older versions of records: of each the lines of these, and where the newest ones lie (`segment#line`).
 
-        What has no readable key, or is left out of the table, replaces nothing and is never replaced. Of a record with a parent, the
-        version that was received last stays, too: it shows that its parent's list had it.
+        What has no readable key, or is left out of the table, replaces nothing and is never replaced. Where a list or a feed may tell
+        what is gone, the version that was received last stays, too: it shows that the record was there.
         """
         with self.work():
             file = text(str(self.folder.resolve() / f"{self._next():06}.parquet"))
@@ -306,13 +298,13 @@ class Stage:
             )
             if not staged.files:
                 return
-            keys, files = ", ".join(map(quoted, collection.key)), ", ".join(map(text, staged.files))
+            keys, newest = ", ".join(map(quoted, collection.key)), _newness(collection).newest("b")
             received = ", ".join(f"{column} DESC" for column in ORDER_COLUMNS[1:])
-            orders = {"newest": _newest(collection), "stays": received if collection.parent else _newest(collection)}
+            orders = {"newest": newest, "stays": received if collection.parent or collection.feed else newest}
             firsts = ", ".join(
                 f"first_value(_segment) OVER (PARTITION BY {keys} ORDER BY {order}) AS {name}" for name, order in orders.items()
             )
-            found = f"SELECT _segment, _syncer_line, {firsts} FROM read_parquet([{files}])"
+            found = f"SELECT _segment, _syncer_line, {firsts} FROM {_parquet(staged.files)} AS b"
             with self._writing():
                 self._connection().execute(
                     f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
@@ -340,16 +332,6 @@ class Stage:
         for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, False, strict)):
             staged.add(part)
         return staged
-
-    def _versions(self, name: str, collection: spec.Collection, words: Sequence[str], then: AsOf | None) -> str:
-        """A table expression: the newest version of each record, as a collection was."""
-        projection = version_projection(collection, words)
-        staged = self._staged(name, collection, projection, then.segments, then.epoch) if then else Staged()
-        columns = ", ".join(f"NULL::{prop.column_type.duckdb} AS {quoted(word)}" for word, prop in projection.properties.items())
-        if not staged.files:
-            return f"(SELECT {columns}, NULL::VARCHAR AS {DIGEST}, NULL::VARCHAR AS _segment WHERE false)"
-        keys, files = ", ".join(map(quoted, collection.key)), ", ".join(map(text, staged.files))
-        return f"(FROM read_parquet([{files}]) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {_newest(collection)}) = 1)"
 
     def _keys(self, name: str, collection: spec.Collection, parts: Sequence[Part]) -> str:
         """A table expression: the keys in some parts of segments."""
@@ -705,23 +687,42 @@ def _plain(collection: spec.Collection, word: str) -> str:
     return name if isinstance(kind, Integer | Boolean) else f"CAST({name} AS VARCHAR)"
 
 
-def _newest(collection: spec.Collection) -> str:
-    """The order of versions, the one that counts first."""
-    if collection.mode == "append":
-        return ", ".join(ORDER_COLUMNS[1:])
-    cursor = f"{quoted(collection.cursor.property)} DESC NULLS LAST, " if collection.cursor else ""
-    first, *others = ORDER_COLUMNS
-    return f"{first} DESC, {cursor}" + ", ".join(f"{column} DESC" for column in others)
+def _timed(feed: spec.Collection, key: Sequence[str], rows: str) -> str:
+    """A SELECT of the deletions that a feed tells with their times: those of which no row was told before."""
+    cursor = feed.cursor.property if feed.cursor else ""
+    kind = feed.properties[cursor].column_type.duckdb
+    time = f"CAST({quoted(cursor) if kind in ('TIMESTAMPTZ', 'DATE') else 'NULL'} AS TIMESTAMPTZ)"
+    by = f"{time} + CASE WHEN {time} = date_trunc('second', {time}) THEN INTERVAL 1 SECOND ELSE INTERVAL 1 MICROSECOND END"
+    return (
+        f"SELECT {', '.join(map(quoted, key))}, min(_syncer_run) AS _syncer_told_in, "
+        f"coalesce({time}, make_timestamptz(arg_min(_syncer_at, _syncer_run))) AS _syncer_gone_at, "
+        f"{by if kind == 'TIMESTAMPTZ' else 'NULL::TIMESTAMPTZ'} AS _syncer_gone_by FROM {rows} "
+        f"GROUP BY {', '.join(map(quoted, feed.key))} HAVING bool_and(_syncer_counted)"
+    )
 
 
-def _told_of(collection: spec.Collection, files: Sequence[str]) -> str:
-    """The deletions, of those in some files, that are newer than a version `n`; warehouses have the same (`Upsert.went`)."""
-    same = " AND ".join(f"e.{quoted(word)} = n.{quoted(word)}" for word in collection.key)
-    cursor = collection.cursor and collection.properties[collection.cursor.property]
-    is_time = collection.cursor and cursor and isinstance(cursor.column_type, Timestamp)
-    later = f"coalesce(n.{quoted(collection.cursor.property)} >= e._syncer_gone_by, false)" if collection.cursor and is_time else "false"
-    listed = ", ".join(map(text, files))
-    return f"SELECT 1 FROM read_parquet([{listed}]) AS e WHERE {same} AND e._syncer_told_in > n._syncer_run AND NOT {later}"
+def _untimed(key: Sequence[str], rows: str, runs: Sequence[int]) -> str:
+    """A SELECT of the deletions that a feed tells without times, of the `runs` in which it was read: of each key, the runs in which it came
+    into the list, and the last one that had it."""
+    keys = ", ".join(map(quoted, key))
+    return (
+        f"SELECT {keys}, _syncer_run AS _syncer_told_in, make_timestamptz(_syncer_at) AS _syncer_gone_at, "
+        "NULL::TIMESTAMPTZ AS _syncer_gone_by FROM ("
+        f"SELECT {keys}, _syncer_run, min(_syncer_at) AS _syncer_at, list_position([{', '.join(map(str, runs))}], _syncer_run) AS nth "
+        f"FROM {rows} GROUP BY {keys}, _syncer_run) "
+        f"WINDOW of_key AS (PARTITION BY {keys} ORDER BY nth) "
+        "QUALIFY nth - lag(nth) OVER of_key IS DISTINCT FROM 1 OR lead(nth) OVER of_key IS NULL"
+    )
+
+
+def _newness(collection: spec.Collection) -> Newness:
+    cursor = collection.cursor.property if collection.cursor else None
+    is_instant = cursor is not None and isinstance(collection.properties[cursor].column_type, Timestamp)
+    return Newness(collection.key, cursor, is_instant, collection.mode == "append", quoted)
+
+
+def _parquet(files: Sequence[str]) -> str:
+    return f"read_parquet([{', '.join(map(text, files))}])"
 
 
 def _there(key: Sequence[str]) -> str:

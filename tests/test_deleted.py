@@ -122,6 +122,37 @@ def test_a_record_that_changed_after_its_deletion_is_there(farm: Farm) -> None:
     assert alive(farm) == [1, 2]
 
 
+BACK = (
+    ([], (row(1), row(2, at=30))),
+    ([2], ()),
+    ([], (row(2, "3.00", at=10),)),
+    ([], (row(2, "2.50", at=5),)),
+    ([2], ()),
+    ([], (row(2, at=1),)),
+)
+"""A record that comes back twice after its deletion, each time as an older backup of it; in between, a version comes late."""
+
+
+@pytest.mark.parametrize("mode", ["deletes: soft", "deletes: hard", "mode: history"])
+def test_what_returns_outranks_what_was_there_before_it_was_deleted(farm: Farm, mode: str) -> None:
+    text = SILENT.replace("deleted:", f"{mode}\n    deleted:")
+    ends = ", _valid_to IS NOT NULL, _version, extract(epoch FROM _valid_from)::BIGINT, extract(epoch FROM _valid_to)::BIGINT"
+    columns = f"id, sum{ends if 'history' in mode else ', _deleted_at IS NOT NULL'}"
+    select, other = f"SELECT {columns} FROM shop.orders", farm.folder / "other.duckdb"
+    seen = []
+    for gone, rows in BACK:
+        go(farm, text, [went(id_) for id_ in gone], *rows)
+        found = sorted(farm.client.ask(select), key=repr)
+        seen.append([sum_ for id_, sum_, gone, *_ in found if id_ == 2 and not gone])
+        farm.book([], text, "replay")
+        assert sorted(farm.client.ask(select), key=repr) == found
+        farm.book([], text, "load", to=f"duckdb:{other}")
+        with duckdb.connect(str(other), read_only=True) as con:
+            assert sorted(con.execute(select).fetchall(), key=repr) == found
+        other.unlink()
+    assert seen == [["1.00"], [], ["3.00"], ["3.00"], [], ["1.00"]]
+
+
 @pytest.mark.many
 def test_a_pass_that_goes_on_for_days_does_not_bring_back_what_went_meanwhile(farm: Farm) -> None:
     """One record of it was received before the deletions were told, the others after that."""

@@ -77,6 +77,31 @@ STORY: list[dict[int, Sequence[Row] | int]] = [
 LEFT = [(1, 2), (1, 3), (2, 2)]
 
 
+BACK: list[dict[int, Sequence[Row] | int]] = [
+    {1: [order(2, "1.00", at=30), order(3, at=1)]},
+    {1: [order(3, at=1)]},
+    {1: [order(2, "2.00", at=20), order(3, at=1)]},
+    {1: [order(2, "1.50", at=15), order(3, at=1)]},
+    {1: []},
+    {1: [order(3, "0.50", at=0)], 2: [order(2)]},
+]
+"""Records that come back with cursors from before they went."""
+BY_CURSOR = SPEC.replace("max_delete", "cursor: {property: at}\n    max_delete").replace("sum: string", "sum: string, at: integer")
+
+
+@pytest.mark.parametrize("text", [BY_CURSOR, BY_CURSOR.replace("max_delete", "mode: history\n    max_delete")], ids=["upsert", "history"])
+def test_what_returns_to_its_list_outranks_what_was_there_before(farm: Farm, text: str) -> None:
+    seen = []
+    for lists in BACK:
+        go(farm, lists, text)
+        ends = "_valid_to" if "history" in text else "_deleted_at"
+        now = farm.client.ask(f"SELECT id, sum FROM shop.orders WHERE shop = 1 AND {ends} IS NULL ORDER BY id")
+        farm.book([], text, "replay")
+        assert farm.client.ask(f"SELECT id, sum FROM shop.orders WHERE shop = 1 AND {ends} IS NULL ORDER BY id") == now
+        seen.append([sum_ for _, sum_ in now])
+    assert seen == [["1.00", "1.00"], ["1.00"], ["2.00", "1.00"], ["2.00", "1.00"], [], ["0.50"]]
+
+
 @pytest.mark.parametrize("text", [SPEC, HISTORY], ids=["upsert", "history"])
 def test_all_at_once_anew_and_elsewhere_it_is_the_same(farm: Farm, text: str) -> None:
     columns = "shop, id, sum, _deleted_at IS NOT NULL"

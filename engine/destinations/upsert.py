@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from ..newness import Newness
 from . import TOLD, Batch, InDoubt, Receipt
 
-TEMPORARY = ("losers", "verdicts", "gone", "aside", "lasts", "alive", "sequence")
+TEMPORARY = ("deletions", "eras", "losers", "verdicts", "gone", "aside", "lasts", "alive", "sequence")
 """The temporary tables that are made."""
 
 
@@ -55,18 +56,21 @@ class Upsert:
         self.types = table.types
         self.columns = list(self.types)
         self.key = self.listed(table.key)
-        self.same_key = " AND ".join(f"t.{sql.quoted(name)} = b.{sql.quoted(name)}" for name in table.key)
+        is_instant = table.cursor is not None and self.types[table.cursor] == "TIMESTAMPTZ"
+        self.newness = Newness(table.key, table.cursor, is_instant, table.appends, sql.quoted, self._comparable_cursor)
+        self.same_key = self.newness.same("t", "b")
         self.best = self.all
         """The rows of which no other in the batch is a newer version."""
         self.shown = self.all
         """Those that the table shows now."""
         self.now = sql.instant(batch.synced_at)
-        self.told = self._all_told(told, lists)
-        """The deletions that a feed tells, and those that whole lists tell by what they lack."""
+        self.feed, self.lists = told, lists
+        self.told = sql.temporary("deletions") if told or lists else ""
+        """The table of the deletions that are told."""
 
     def temporaries(self) -> Mapping[str, str]:
         """What `run` may keep in temporary tables, in the order in which they build on each other, for one that has to make them before."""
-        batch, kept = self.batch, dict[str, str]()
+        batch, kept = self.batch, self._of_told()
         if batch.anew and self.kept:
             kept["aside"] = self._aside()
         if self.all:
@@ -79,6 +83,7 @@ class Upsert:
         """Take them in; `refused` is a table expression of what was rejected of each version. Raises InDoubt."""
         batch, deletes = self.batch, self.batch.table.deletes
         book = Counter[str]()
+        self._find_told()
         if batch.anew:
             self._empty()
         if self.all:
@@ -99,24 +104,34 @@ class Upsert:
             self.sql.ask(f"UPDATE {self.name} SET _deleted_at = NULL WHERE _deleted_at IS NOT NULL")
         return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
 
-    def _all_told(self, told: str, lists: str) -> str:
-        """Deletions by key, with the columns of `TOLD`, and `_syncer_ended_in`, the run in which the list ended that tells of it."""
-        columns = ", ".join([self.key, *TOLD])
-        feed = f"SELECT {columns}, CAST(NULL AS {self.sql.kind('BIGINT')}) AS _syncer_ended_in FROM {told} AS e"
-        if not lists:
-            return told and f"({feed})"
-        same, of_parent = self._same("m", "k"), self._equal("k", "e", self.batch.table.parent_key)
-        runs = "m._syncer_run BETWEEN e._syncer_told_in AND e._syncer_ended_in"
-        met = [f"NOT EXISTS (SELECT 1 FROM {rows} AS m WHERE {same} AND {runs})" for rows in (self.all, self.keys) if rows]
-        known = [
-            f"SELECT {self.listed(self.batch.table.key, 'k')}, e._syncer_told_in, e._syncer_gone_at, e._syncer_ended_in "
-            f"FROM {lists} AS e JOIN {rows} AS k ON {of_parent}{' WHERE ' if met else ''}{' AND '.join(met)}"
-            for rows in (self.name, self.all)
-            if rows
-        ]
-        never = f"CAST(NULL AS {self.sql.kind('TIMESTAMPTZ')})"
-        lacking = f"SELECT DISTINCT n.*, {never} AS _syncer_gone_by FROM ({' UNION ALL '.join(known)}) AS n"
-        return f"({f'{feed} UNION ALL ' if told else ''}SELECT {columns}, _syncer_ended_in FROM ({lacking}) AS n)"
+    def _of_told(self) -> dict[str, str]:
+        """The tables `deletions` and `eras`."""
+        if not self.told:
+            return {}
+        return {"deletions": self._deletions()} | ({"eras": self.newness.eras(self.all, self.told)} if self.all else {})
+
+    def _find_told(self) -> None:
+        """Find out what is told to be gone; versions that came after that outrank those before. Most batches have none of these."""
+        for table, select in self._of_told().items():
+            self.sql.keep(table, select)
+            if table == "eras" and self.sql.ask(f"SELECT 1 FROM {self.sql.temporary(table)} LIMIT 1"):
+                columns = [*map(self.sql.quoted, self.columns), "_syncer_counted", "_syncer_at"]
+                self.all = self.best = self.shown = self.newness.in_eras(self.all, self.sql.temporary(table), columns)
+
+    def _deletions(self) -> str:
+        """Deletions by key: those that a feed tells, and those that whole lists tell by what they lack, with the run in which the list
+        ended."""
+        key, found = self.listed(self.batch.table.key), list[str]()
+        if self.feed:
+            found.append(
+                f"SELECT {', '.join([key, *TOLD])}, CAST(NULL AS {self.sql.kind('BIGINT')}) AS _syncer_ended_in FROM {self.feed} AS e"
+            )
+        if self.lists:
+            known, met = ([rows for rows in some if rows] for some in ((self.name, self.all), (self.all, self.keys)))
+            lacking = self.newness.lacking(self.lists, self.batch.table.parent_key, known, met)
+            never = f"CAST(NULL AS {self.sql.kind('TIMESTAMPTZ')}) AS _syncer_gone_by"
+            found.append(f"SELECT {key}, _syncer_told_in, _syncer_gone_at, {never}, _syncer_ended_in FROM ({lacking}) AS n")
+        return " UNION ALL ".join(found)
 
     def _empty(self) -> None:
         """Take out all rows; what the spec does not name is set aside in the table `aside`."""
@@ -153,7 +168,7 @@ class Upsert:
 
     def _losers(self) -> str:
         keys = self.listed(self.batch.table.key, "b")
-        newest = f"(PARTITION BY {keys} ORDER BY {self._newest()})"
+        newest = f"(PARTITION BY {keys} ORDER BY {self.newness.newest('b')})"
         return (
             f"SELECT _segment, {self.key}, _syncer_counted, _syncer_beaten FROM ("
             f"SELECT b._segment, {keys}, b._syncer_counted, row_number() OVER {newest} AS _syncer_place, "
@@ -162,16 +177,11 @@ class Upsert:
             ") AS ranked WHERE _syncer_place > 1"
         )
 
-    def _newest(self) -> str:
-        """The order of versions, the one that counts first."""
-        if self.batch.table.appends:
-            return "_syncer_run, _syncer_ordinal, _syncer_number, _syncer_line"
-        cursor = self.batch.table.cursor
-        by_cursor = f"{self._ordered(cursor, 'b')} DESC NULLS LAST, " if cursor else ""
-        return f"_syncer_epoch DESC, {by_cursor}_syncer_run DESC, _syncer_ordinal DESC, _syncer_number DESC, _syncer_line DESC"
-
     def _ordered(self, name: str, owner: str) -> str:
         return self.sql.comparable(f"{owner}.{self.sql.quoted(name)}", self.types[name])
+
+    def _comparable_cursor(self, value: str) -> str:
+        return self.sql.comparable(value, self.types[self.batch.table.cursor or ""])
 
     def _are_new(self) -> bool:
         """Whether the table has none of the batch's keys: then there is nothing to compare."""
@@ -204,8 +214,8 @@ class Upsert:
         batch, table = self.batch, self.batch.table
         is_told, joined = "false", ""
         if self.told:
-            later = f"e._syncer_told_in > b._syncer_run AND NOT {self.changed_since('b')}"
-            went = f"SELECT DISTINCT b._segment FROM {self.best} AS b JOIN {self.told} AS e ON {self._same('b', 'e')} WHERE {later}"
+            told = f"{self.told} AS e ON {self.newness.same('b', 'e')} WHERE {self.newness.was_told('b')}"
+            went = f"SELECT DISTINCT b._segment FROM {self.best} AS b JOIN {told}"
             is_told, joined = "(went._segment IS NOT NULL)", f" LEFT JOIN ({went}) AS went ON went._segment = b._segment"
         if batch.told and batch.told.lacks:  # what was received before may have gone by what is lost
             is_told = f"({is_told} OR NOT b._syncer_counted)"
@@ -244,19 +254,6 @@ class Upsert:
             return f"coalesce(CAST({value} AS {self.sql.kind('VARCHAR')}) IN ({words}), false)"
         return f"coalesce({value}, false)" if self.types[tombstone.property] == "BOOLEAN" else f"({value} IS NOT NULL)"
 
-    def changed_since(self, owner: str) -> str:
-        """Whether a version has changed after a deletion `e` of its record: where both times are told."""
-        cursor = self.batch.table.cursor
-        is_time = cursor is not None and self.types[cursor] == "TIMESTAMPTZ"
-        return f"coalesce({owner}.{self.sql.quoted(cursor)} >= e._syncer_gone_by, false)" if cursor and is_time else "false"
-
-    def _same(self, one: str, other: str) -> str:
-        """Whether two have the same key."""
-        return self._equal(one, other, self.batch.table.key)
-
-    def _equal(self, one: str, other: str, names: Iterable[str]) -> str:
-        return " AND ".join(f"{one}.{self.sql.quoted(name)} = {other}.{self.sql.quoted(name)}" for name in names)
-
     def _later(self) -> str:
         """Whether the incoming version was received after the row's."""
         return f"(NOT {self._mine} OR {self.sql.before(self.sql.place('t._segment'), _PLACE)})"
@@ -287,7 +284,7 @@ class Upsert:
         """Whether the incoming version is older than the row, and whether only the hub can tell.
 
         The row's place is where its values were first received; its epoch may have been raised since, by a pass that met the
-        same values again. That matters only where the incoming version has a lower cursor.
+        same values again. That matters only where the incoming version has a lower cursor. So does what told that the row is gone.
         """
         place = self.sql.place("t._segment")
         since = " ".join(f"WHEN {place[0]} >= {start} THEN {start}" for start in sorted(self.batch.starts[-200:], reverse=True))
@@ -298,8 +295,10 @@ class Upsert:
         earlier = self.sql.before(_PLACE, place)
         same_epoch_older = f"({epoch}) = b._syncer_epoch AND ({lower if cursor else 'false'} OR ({equal} AND {earlier}))"
         older = f"(({epoch}) > b._syncer_epoch OR ({same_epoch_older}))"
-        doubt = f"(({epoch}) BETWEEN 0 AND b._syncer_epoch - 1 AND {lower})" if cursor else "false"
-        return older, doubt
+        raised = f"({epoch}) BETWEEN 0 AND b._syncer_epoch - 1"
+        if self.batch.told:
+            raised = f"({raised} OR (t._deleted_at IS NOT NULL AND {self._mine} AND {self.sql.before(place, _PLACE)}))"
+        return older, f"({raised} AND {lower})" if cursor else "false"
 
     def insert(self, source: str, gone_at: str, kept: Sequence[str] = ()) -> None:
         columns = self.listed([*self.columns, *kept])
@@ -338,9 +337,9 @@ class Upsert:
 
     def went(self) -> str:
         """The deletions `e` that rows `t` are joined with, but for those that what the table shows of this batch is newer than."""
-        newer = f"SELECT 1 FROM {self.shown} AS b WHERE b._syncer_run >= e._syncer_told_in AND {self._same('b', 'e')}"
+        newer = f"SELECT 1 FROM {self.shown} AS b WHERE b._syncer_run >= e._syncer_told_in AND {self.newness.same('b', 'e')}"
         last = f" AND NOT EXISTS ({newer})" if self.shown else ""
-        return f"{self.told} AS e ON {self._same('t', 'e')} WHERE NOT {self.changed_since('t')}{last}"
+        return f"{self.told} AS e ON {self.newness.same('t', 'e')} WHERE NOT {self.newness.changed_since('t')}{last}"
 
     def listed(self, names: Iterable[str], owner: str | None = None) -> str:
         """Columns, as a statement lists them."""

@@ -22,7 +22,7 @@ class Versions(Upsert):
     """The versions of one batch into a table that keeps all, inside of a transaction that the caller holds."""
 
     def temporaries(self) -> Mapping[str, str]:
-        batch, kept = self.batch, dict[str, str]()
+        batch, kept = self.batch, self._of_told()
         if batch.anew:
             kept |= {"alive": self._alive(), "aside": self._aside()}
             if self.all:
@@ -33,6 +33,7 @@ class Versions(Upsert):
 
     def run(self, refused: str | None = None) -> Receipt:
         batch, book = self.batch, Counter[str]()
+        self._find_told()
         if batch.anew:
             book.update(self._make_anew())
         elif self.all:
@@ -120,7 +121,7 @@ class Versions(Upsert):
         place = ("_syncer_run", "_syncer_ordinal", "_syncer_number")
         received = f"PARTITION BY {self.key} ORDER BY {', '.join(place)}, _syncer_line"
         following = ", ".join(f"lead({word}) OVER ({received}) AS _next{word}" for word in place)
-        rank = f"row_number() OVER (PARTITION BY {self.key} ORDER BY {self._newest()})"  # the smaller, the newer
+        rank = f"row_number() OVER (PARTITION BY {self.key} ORDER BY {self.newness.newest('b')})"  # the smaller, the newer
         first = (
             f"SELECT r._syncer_run AS _syncer_of, min(p._syncer_pass) AS _syncer_first FROM (SELECT DISTINCT _syncer_run FROM {self.all} "
             f"AS a) AS r JOIN {listed} ON p._syncer_pass > r._syncer_run GROUP BY r._syncer_run"
@@ -146,11 +147,12 @@ class Versions(Upsert):
     def _ends_told(self, told: str) -> str:
         """The versions that deletions `e` ended which are `told`: each the newest one that had been received by then."""
         keys = self.listed(self.batch.table.key, "e")
-        received = f"{self._same('b', 'e')} AND b._syncer_run < e._syncer_told_in AND {told}"
+        received = f"{self.newness.same('b', 'e')} AND b._syncer_run < e._syncer_told_in AND {told}"
+        of_deletion = f"PARTITION BY {keys}, e._syncer_told_in, e._syncer_gone_at ORDER BY {self.newness.newest('b')}"
         newest = (
             f"SELECT b._segment AS _syncer_of, e._syncer_told_in, e._syncer_gone_at AS _syncer_went_at, "
-            f"{self.changed_since('b')} AS _syncer_later, "
-            f"row_number() OVER (PARTITION BY {keys}, e._syncer_told_in, e._syncer_gone_at ORDER BY {self._newest()}) AS _syncer_place "
+            f"{self.newness.changed_since('b')} AS _syncer_later, "
+            f"row_number() OVER ({of_deletion}) AS _syncer_place "
             f"FROM {self.told} AS e JOIN {self.all} AS b ON {received}"
         )
         return (
@@ -273,10 +275,10 @@ class Versions(Upsert):
         """End what a feed told to be gone before its record came again with this batch. Raises InDoubt where that lies in its midst."""
         span = "min(_syncer_run) AS _syncer_first, max(_syncer_run) AS _syncer_last"
         runs = f"SELECT {self.key}, {span} FROM {self.all} AS a GROUP BY {self.key}"
-        both = f"{self.told} AS e JOIN ({runs}) AS b ON {self._same('b', 'e')} AND b._syncer_last >= e._syncer_told_in"
+        both = f"{self.told} AS e JOIN ({runs}) AS b ON {self.newness.same('b', 'e')} AND b._syncer_last >= e._syncer_told_in"
         if self.sql.ask(f"SELECT 1 FROM {both} AND b._syncer_first < e._syncer_told_in LIMIT 1"):
             raise InDoubt
-        went = f"{both} JOIN {self.name} AS t ON {self._same('t', 'e')} AND NOT {self.changed_since('t')}"
+        went = f"{both} JOIN {self.name} AS t ON {self.newness.same('t', 'e')} AND NOT {self.newness.changed_since('t')}"
         self._close(f"SELECT {self._ending()}, 0 AS _syncer_after FROM {went} WHERE t._valid_to IS NULL")
 
     def _close_gone(self) -> dict[str, int]:
