@@ -141,9 +141,10 @@ class Client(Protocol):
 
 
 def is_tried(kind: str, marks: Collection[str], module: str) -> bool:
-    """Whether a warehouse of a kind goes through a test. Some take their time: those go through the contract, which is a module of its
-    own, and what the README shows of them; the slowest, where not all is tried, through the latter alone."""
-    if kind in ("duckdb", "postgresql"):
+    """Whether a warehouse of a kind goes through a test. Where not all is tried, one goes through what is much alike (`many`); those that
+    take their time go through the contract, which is a module of its own, and what the README shows of them, the slowest through the
+    latter alone."""
+    if kind == "duckdb" or (kind == "postgresql" and (WHOLE or "many" not in marks)):
         return True
     if "many" in marks:
         return WHOLE and (kind == "delta" or "shows" in marks)

@@ -75,6 +75,12 @@ def shown(raw: dict[str, Any], with_size: bool) -> dict[str, Any]:
     return row if isinstance(row["updated_at"], int) else row | {"updated_at": None}
 
 
+def era(version: Version, known: Sequence[Version], told: Sequence[tuple[float, int]]) -> int:
+    """The run that told the last deletion before a version: none of which some version from before it was newer."""
+    held = [run for at, run in told if not any(one.place[0] < run and one.cursor > at for one in known)]
+    return max((run for run in held if run <= version.place[0]), default=0)
+
+
 def place_of(name: str, line: int = 0) -> tuple[int, int, int, int]:
     run, ordinal, number = name.split("-")
     return int(run), int(ordinal), int(number), line
@@ -128,20 +134,20 @@ class HubFiles:
         proven = max((run for run, gone in passes if gone or rows == "mode: snapshot"), default=0)
         table = {}
         for key, known in sorted(versions.items()):
-            last = max(known, key=lambda one: one.order)
+            last = max(known, key=lambda one: (max(one.epoch, era(one, known, told.get(key, ()))), *one.order[1:]))
             went = any(run > last.place[0] and last.cursor <= at for at, run in told.get(key, ()))
             table[key] = (last.row, went or max(one.place[0] for one in known) < proven)
         return {key: row for key, row in table.items() if not row[1]} if rows.startswith(OUT) else table
 
     def told(self, until: int) -> dict[int, list[tuple[float, int]]]:
-        """Of each key its deletions up to a run: the time, and the run in which it was told first; without times, the last one."""
+        """Of each key its deletions up to a run: the time, and the run in which it was told first; without times, all that told it."""
         runs = defaultdict[tuple[int, float], list[int]](list)
         for name, (_, raws) in self.segments.items():
             for raw in raws if place_of(name)[0] <= until else ():
                 runs[raw["id"], raw.get("gone_at", math.inf)].append(place_of(name)[0])
         told = defaultdict[int, list[tuple[float, int]]](list)
         for (key, at), known in runs.items():
-            told[key].append((at, max(known) if at == math.inf else min(known)))
+            told[key] += [(at, run) for run in (known if at == math.inf else [min(known)])]
         return told
 
     def loadable(self, rows: str) -> list[str]:
@@ -548,6 +554,9 @@ HISTORIES: dict[str, list[Any]] = {
     ],
     "gone-and-back-in-one-load-and-gone": [
         *ALL, PULL, LOAD, ("delete", 1), ("wait", 5), PULL, ("add", 1), PULL, LOAD, ("delete", 1), PULL, PULL, LOAD,
+    ],
+    "gone-and-put-back-as-it-was-earlier": [
+        *ALL, ("shift", 1, 50), PULL, LOAD, ("wait", 5), ("delete", 1), PULL, LOAD, ("wait", 5), ("add", 1), PULL, LOAD,
     ],
 }  # fmt: skip
 

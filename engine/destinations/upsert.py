@@ -65,8 +65,6 @@ class Upsert:
         """Those that the table shows now."""
         self.now = sql.instant(batch.synced_at)
         self.feed, self.lists = told, lists
-        self.told = sql.temporary("deletions") if told or lists else ""
-        """The table of the deletions that are told."""
 
     def temporaries(self) -> Mapping[str, str]:
         """What `run` may keep in temporary tables, in the order in which they build on each other, for one that has to make them before."""
@@ -103,6 +101,11 @@ class Upsert:
         if deletes == "ignore" and batch.clear_rejects:
             self.sql.ask(f"UPDATE {self.name} SET _deleted_at = NULL WHERE _deleted_at IS NOT NULL")
         return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
+
+    @property
+    def told(self) -> str:
+        """The table of the deletions that are told; empty where nothing tells of any."""
+        return self.sql.temporary("deletions") if self.feed or self.lists else ""
 
     def _of_told(self) -> dict[str, str]:
         """The tables `deletions` and `eras`."""
