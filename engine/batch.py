@@ -17,9 +17,10 @@ from .hub.fold import CollectionState, Pass, unmended
 from .hub.segment import place_of, run_of
 from .lists import readable, untold_ends, whole_lists
 from .parse import Source
+from .piece import Staged
 from .plan import Loaded, LoadStep, Telling, WholeList, every_pass_tells, load_step, overtaken_since, proving, settled, telling
 from .spec import Collection, feed_name, property_fingerprints
-from .stage import Stage, Staged
+from .stage import Stage
 from .suggest import Misfit, form
 
 

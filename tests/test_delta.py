@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from rest_syncer.engine.destinations import Column, Receipt, Table, delta, warehouse
 from rest_syncer.engine.destinations.delta import DeltaLake, Mirror
 from rest_syncer.engine.errors import UsageError, WarehouseError
-from rest_syncer.engine.stage import RejectedValue
+from rest_syncer.engine.piece import RejectedValue
 from tests.buckets import Buckets
 from tests.shop import HUB, ORDERS, Lake, Shop, V, v
 

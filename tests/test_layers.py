@@ -17,7 +17,7 @@ LAYERS = [
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
     "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "fetch", "retention", "earlier", "read", "lists",
-    "newness", "stage",
+    "newness", "piece", "stage",
     "destinations",
     "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
     "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "ahead",
@@ -28,7 +28,7 @@ LAYERS = [
 
 WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "fetch", "hub", "hub.store", "hub.folder",
-    "hub.bucket", "hub.loads", "earlier", "lists", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
+    "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
     "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
     "destinations.bigquery", "ahead", "chain", "pull", "batch", "load", "run", "compact", "look",
     "serve", "show",
@@ -51,6 +51,7 @@ ONLY_IMPORTERS = {
     "yaml": {"document"},
     "jsonschema": {"parse"},
     "duckdb": {
+        "piece",
         "stage",
         "destinations.staged",
         "destinations.duckdb",

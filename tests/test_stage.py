@@ -24,9 +24,10 @@ from rest_syncer.engine.fields import Pattern
 from rest_syncer.engine.hub import Head, Hub
 from rest_syncer.engine.hub.segment import encode
 from rest_syncer.engine.lists import Part
+from rest_syncer.engine.piece import RejectedValue, Staged
 from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.spec import Collection
-from rest_syncer.engine.stage import RejectedValue, Stage, Staged
+from rest_syncer.engine.stage import Stage
 from tests.support import segment_file
 
 EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "15"))

@@ -16,8 +16,8 @@ from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Tabl
 from rest_syncer.engine.destinations.sql import SqlWarehouse
 from rest_syncer.engine.destinations.upsert import Upsert
 from rest_syncer.engine.errors import WarehouseError
+from rest_syncer.engine.piece import RejectedValue
 from rest_syncer.engine.project import quoted
-from rest_syncer.engine.stage import RejectedValue
 from tests.shop import HUB, IMPOSSIBLE, ORDERS, OTHER_HUB, Client, Shop, V, kind_of, v
 
 

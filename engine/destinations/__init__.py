@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ..deletes import Deletes, Share, Tombstone
 from ..errors import UsageError
 from ..kinds import did_you_mean
-from ..stage import RejectedValue
+from ..piece import RejectedValue
 
 
 @dataclass(frozen=True)

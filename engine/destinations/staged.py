@@ -13,8 +13,8 @@ from pathlib import Path
 
 import duckdb
 
+from ..piece import RejectedValue
 from ..project import quoted, text
-from ..stage import RejectedValue
 from . import Batch
 
 ORDER = {
