@@ -22,6 +22,7 @@ from rest_syncer.engine.destinations.postgresql import PostgreSQL
 from rest_syncer.engine.destinations.snowflake import Snowflake
 from rest_syncer.engine.project import quoted
 from tests.big import StandIn
+from tests.ducks import idle, opened
 
 WHOLE = "SYNCER_WHOLE" in os.environ
 """Whether all is to be tried that can be (`make tests-whole`); else, of much that is alike, some."""
@@ -166,9 +167,7 @@ class File:
         return f"duckdb:{self.path}"
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(":memory:") as con:
-            con.execute(f"ATTACH '{self.path}' AS seen")
-            con.execute("USE seen")
+        with opened(self.path, read_only=False) as con:
             return con.execute(sql).fetchall()
 
     def comments(self, table: str) -> tuple[str | None, list[tuple[str, str | None]]]:
@@ -289,9 +288,8 @@ def written(file: Path, table: Table, hub: str, versions: Sequence[V]) -> str:
         "_syncer_number": "INTEGER", "_syncer_line": "BIGINT", "_syncer_counted": "BOOLEAN", "_syncer_at": "BIGINT",
     }  # fmt: skip
     kinds = {column.name: column.type for column in table.columns} | ours
-    with duckdb.connect(":memory:") as con:
-        con.execute("SET TimeZone = 'UTC'")
-        con.execute(f"CREATE TABLE rows ({', '.join(f'{quoted(name)} {kind}' for name, kind in kinds.items())})")
+    with idle().cursor() as con:
+        con.execute(f"CREATE TEMP TABLE rows ({', '.join(f'{quoted(name)} {kind}' for name, kind in kinds.items())})")
         marks = ", ".join("to_timestamp(?)" if kind == "TIMESTAMPTZ" else "?" for kind in kinds.values())
         for one in versions:
             place = f"{hub}/{table.name}/{one.segment}#{one.line}"

@@ -20,14 +20,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from rest_syncer.engine.clock import Clock
 from rest_syncer.engine.errors import SyncerError
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
 from rest_syncer.engine.show import remarks, summary_lines
+from tests.ducks import opened
 from tests.standins import desk_com
 from tests.standins.desk_com import Answer, DeskCom, Server
 from tests.standins.desk_com_data import encode
@@ -234,18 +233,6 @@ def site(folder: Path, **how: Any) -> Iterator[Site]:
 
 
 # --- the warehouse ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def opened(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The file as `w`, for reading: its own name is that of its schema, and DuckDB could not tell them apart."""
-    con = duckdb.connect(":memory:")
-    try:
-        con.execute(f"ATTACH '{warehouse}' AS w (READ_ONLY)")
-        con.execute("SET TimeZone = 'UTC'")
-        yield con
-    finally:
-        con.close()
 
 
 def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:

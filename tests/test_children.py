@@ -13,7 +13,6 @@ from threading import Event
 from typing import Any
 from urllib.parse import unquote
 
-import duckdb
 import httpx
 import pytest
 
@@ -22,6 +21,7 @@ from rest_syncer.engine.outcome import Summary
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
+from tests.ducks import opened
 from tests.test_run import DATE, Still
 
 SPEC = """
@@ -88,8 +88,7 @@ class Shop:
         return run(source, settings, options, clock=Noon(), transport=httpx.MockTransport(self.answer))
 
     def table(self, name: str = "items", columns: str = "order_id, id, name", where: str = "_deleted_at IS NULL") -> list[tuple[Any, ...]]:
-        with duckdb.connect(":memory:") as con:
-            con.execute(f"ATTACH '{self.folder / 'shop.db'}' AS w (READ_ONLY)")
+        with opened(self.folder / "shop.db") as con:
             return con.execute(f"SELECT {columns} FROM w.shop.{name} WHERE {where} ORDER BY ALL").fetchall()
 
     @property

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import duckdb
 import pytest
 from typer.testing import CliRunner
 
@@ -21,6 +20,7 @@ from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.plan import load_step
 from rest_syncer.engine.retention import base, too_young
 from rest_syncer.engine.run import Options
+from tests.ducks import opened
 from tests.farm import MANY, SPEC, Farm, Hours, Row, row, told
 
 LATEST = SPEC + "keep: latest\n"
@@ -69,7 +69,7 @@ def test_a_new_warehouse_a_replay_and_a_new_column_find_all_they_need(farm: Farm
     assert farm.asked == ["/orders"] * 3
     other = farm.folder / "other.duckdb"
     assert farm.book([], verb="load", to=f"duckdb:{other}") == {"inserted": 4, "deleted": 1}
-    with duckdb.connect(str(other), read_only=True) as con:
+    with opened(other) as con:
         assert con.execute("SELECT id, sum, _deleted_at IS NOT NULL FROM shop.orders ORDER BY id").fetchall() == shown
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from rest_syncer.engine.errors import SpecError
 from rest_syncer.engine.hub import Hub
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.plan import Telling, telling
+from tests.ducks import opened
 from tests.farm import MANY, NOON, Farm, Row, row, spec, told
 from tests.support import segment_file
 from tests.test_compact import thin
@@ -147,7 +147,7 @@ def test_what_returns_outranks_what_was_there_before_it_was_deleted(farm: Farm, 
         farm.book([], text, "replay")
         assert sorted(farm.client.ask(select), key=repr) == found
         farm.book([], text, "load", to=f"duckdb:{other}")
-        with duckdb.connect(str(other), read_only=True) as con:
+        with opened(other) as con:
             assert sorted(con.execute(select).fetchall(), key=repr) == found
         other.unlink()
     assert seen == [["1.00"], [], ["3.00"], ["3.00"], [], ["1.00"]]
@@ -175,7 +175,7 @@ def test_what_a_new_warehouse_or_a_new_column_shows_is_the_same(farm: Farm) -> N
     shown, written = farm.table(), farm.written()
     other = farm.folder / "other.duckdb"
     assert farm.book([], TIMED, "load", to=f"duckdb:{other}") == {"inserted": 3, "duplicates": 1, "deleted": 1}
-    with duckdb.connect(str(other), read_only=True) as con:
+    with opened(other) as con:
         assert con.execute("SELECT id, sum, _deleted_at IS NOT NULL FROM shop.orders ORDER BY id").fetchall() == shown
     ((before,),) = farm.client.ask("SELECT extract(epoch FROM _deleted_at)::BIGINT FROM shop.orders WHERE id = 2")
     assert (before - NOON) // 3600 == 2
@@ -351,7 +351,7 @@ def test_what_is_thinned_decides_nothing(farm: Farm, text: str) -> None:
     assert farm.table() == shown
     other = farm.folder / "other.duckdb"
     farm.book([], kept, "load", to=f"duckdb:{other}")
-    with duckdb.connect(str(other), read_only=True) as con:
+    with opened(other) as con:
         assert con.execute("SELECT id, sum, _deleted_at IS NOT NULL FROM shop.orders ORDER BY id").fetchall() == shown
 
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from rest_syncer.engine.hub import Head, Hub
@@ -15,6 +14,7 @@ from rest_syncer.engine.hub.segment import Ended
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import Settings
+from tests.ducks import opened
 
 MANY = int(os.environ.get("SYNCER_CASES", "100000"))
 SEGMENT = 8_000
@@ -73,7 +73,7 @@ def load(folder: Path, text: str) -> None:
 
 
 def table(folder: Path, columns: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(folder / "w.duckdb"), read_only=True) as con:
+    with opened(folder / "w.duckdb") as con:
         return con.execute(f"SELECT {columns} FROM desk.cases ORDER BY id").fetchall()
 
 

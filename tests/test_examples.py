@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import duckdb
 import httpx
 import pytest
 import yaml
@@ -15,6 +14,7 @@ import yaml
 from rest_syncer.engine.parse import read_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
+from tests.ducks import opened
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").iterdir())
 
@@ -72,9 +72,7 @@ def test_example(folder: Path, tmp_path: Path) -> None:
 
 
 def _rows(file: Path, table: str, columns: list[str]) -> list[dict[str, str | None]]:
-    with duckdb.connect(":memory:") as con:
-        con.execute(f"ATTACH '{file}' AS w (READ_ONLY)")
-        con.execute("SET TimeZone = 'UTC'")
+    with opened(file) as con:
         listed = ", ".join(f'"{column}"::VARCHAR' for column in columns)
         order = "" if table.startswith("_") else " ORDER BY 1"
         found = con.execute(f"SELECT {listed} FROM w.zoo.{table}{order}").fetchall()

@@ -29,8 +29,9 @@ from rest_syncer.engine.look import status
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
+from tests.ducks import opened
 from tests.standins.faulty import Answer, Asked, Server, json_answer
-from tests.sync import Project, Result, opened
+from tests.sync import Project, Result
 
 SECRET = "a-token-for-the-API-alone"
 START = 1_600_000_000

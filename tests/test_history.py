@@ -20,14 +20,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 import zstandard
 
+from tests.ducks import idle
 from tests.model import LISTS, Api, Death, carry_out, compacted, small_pieces, source
 from tests.shop import WHOLE
 
@@ -189,15 +188,9 @@ def nothing() -> Found:
     return Found({}, {}, [], [], [], False, [], [])
 
 
-@cache
-def reader() -> duckdb.DuckDBPyConnection:
-    """One DuckDB for all looks: to start one takes longer than to look."""
-    return duckdb.connect(":memory:")
-
-
 def look(folder: Path, warehouse: str, collection: str) -> Found:
     """A warehouse's side of a collection; nothing where it was never loaded."""
-    file, found, con = folder / f"{warehouse}.duckdb", nothing(), reader()
+    file, found, con = folder / f"{warehouse}.duckdb", nothing(), idle()
     if not file.exists():
         return found
     con.execute(f"ATTACH '{file}' AS seen (READ_ONLY)")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import duckdb
 import pytest
 
 from rest_syncer.engine.hub import Hub
+from tests.ducks import opened
 from tests.farm import Farm, Row, told
 from tests.support import segment_file
 from tests.test_compact import thin
@@ -120,8 +120,7 @@ def test_all_at_once_anew_and_elsewhere_it_is_the_same(farm: Farm, text: str) ->
     assert shown() == found
     other = farm.folder / "other.duckdb"
     farm.book([], text, "load", to=f"duckdb:{other}")
-    with duckdb.connect(str(other), read_only=True) as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with opened(other) as con:
         assert sorted(con.execute(select).fetchall(), key=repr) == found
     more = text.replace("sum: string", "sum: string, more: {type: string, from: sum}")
     farm.book([], more, "load")
@@ -277,7 +276,7 @@ def test_what_is_thinned_decides_nothing(farm: Farm) -> None:
     assert len(left) == 7
     other = farm.folder / "other.duckdb"
     farm.book([], kept, "load", to=f"duckdb:{other}")
-    with duckdb.connect(str(other), read_only=True) as con:
+    with opened(other) as con:
         found = con.execute("SELECT shop, id FROM shop.orders WHERE _deleted_at IS NULL ORDER BY ALL").fetchall()
         assert found == LEFT
 
@@ -365,7 +364,7 @@ def test_what_slips_between_two_pages_is_looked_for_whatever_is_thinned(farm: Fa
         thin(farm, text)
         other = farm.folder / "other.duckdb"
         farm.book([], text, "load", to=f"duckdb:{other}")
-        with duckdb.connect(str(other), read_only=True) as con:
+        with opened(other) as con:
             assert con.execute("SELECT id FROM shop.orders WHERE _deleted_at IS NULL ORDER BY id").fetchall() == [(1,), (2,), (3,)]
     pages(farm, [order(1, at=9)], [order(3, at=9)])
     farm.asked.clear()

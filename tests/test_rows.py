@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
 import httpx
 import pytest
 
@@ -12,6 +11,7 @@ from rest_syncer.engine.errors import SpecError
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import Settings
+from tests.ducks import opened
 from tests.farm import MANY, SPEC, Farm, Hours, row, spec, told
 from tests.shop import Client
 
@@ -134,7 +134,7 @@ def test_where_a_key_could_not_be_read_a_replay_and_a_new_warehouse_show_the_sam
     farm.run([], text, "replay")
     assert farm.table() == shown
     farm.run([], text, "load", to=f"duckdb:{farm.folder / 'other.duckdb'}")
-    with duckdb.connect(str(farm.folder / "other.duckdb"), read_only=True) as con:
+    with opened(farm.folder / "other.duckdb") as con:
         assert con.execute("SELECT id, sum, _deleted_at IS NOT NULL FROM shop.orders ORDER BY id").fetchall() == shown
 
 

@@ -18,6 +18,7 @@ from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
 from rest_syncer.engine.settings import given_settings
 from rest_syncer.engine.show import remarks
+from tests.ducks import opened
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -69,8 +70,7 @@ class Zoo:
         return run(source, settings, options, clock=Still(), transport=httpx.MockTransport(noted))
 
     def table(self, columns: str = "id, name") -> list[tuple[Any, ...]]:
-        with duckdb.connect(":memory:") as con:
-            con.execute(f"ATTACH '{self.folder / 'zoo.db'}' AS w (READ_ONLY)")
+        with opened(self.folder / "zoo.db") as con:
             return con.execute(f"SELECT {columns} FROM w.zoo.animals WHERE _deleted_at IS NULL ORDER BY id").fetchall()
 
 

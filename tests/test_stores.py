@@ -8,7 +8,6 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from rest_syncer.engine import run as runs
@@ -19,6 +18,7 @@ from rest_syncer.engine.hub.store import Store, store_of
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options
 from tests.buckets import Buckets
+from tests.ducks import opened
 from tests.farm import SPEC, Farm, Hours, row, told
 from tests.model import Api, Death, carry_out, compacted, small_pieces, source
 from tests.shop import File
@@ -93,7 +93,7 @@ def test_a_large_file_comes_whole(store: Store, tmp_path: Path) -> None:
 
 
 def rows(folder: Path, warehouse: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(folder / f"{warehouse}.duckdb"), read_only=True) as con:
+    with opened(folder / f"{warehouse}.duckdb") as con:
         return con.execute("SELECT id, name, _deleted_at IS NOT NULL FROM model.things ORDER BY id").fetchall()
 
 

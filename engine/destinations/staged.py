@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
@@ -42,9 +42,10 @@ def fitted(batch: Batch, unfit: Iterable[Unfit]) -> Batch:
     rejects: list[RejectedValue] = []
     dropped = values = 0
     kinds = {column.name: column.type.lower() for column in batch.table.columns}
-    with closing(duckdb.connect(":memory:")) as con:
-        con.execute("SET TimeZone = 'UTC'")
-        for one in unfit if batch.files else ():
+    if not batch.files:
+        return batch
+    with _duckdb(Path(batch.files[0]).parent).cursor() as con:
+        for one in unfit:
             shown = f"left(CAST({quoted(one.column)} AS VARCHAR), {LONGEST_SHOWN + 1})"
             for place, raw in con.execute(f"SELECT _segment, {shown} FROM {parquet(batch.files)} WHERE {one.odd}").fetchall():
                 segment, _, line = place.partition("/")[2].rpartition("#")
@@ -84,11 +85,18 @@ def selected(files: Sequence[str], written: Mapping[str, str], unfit: Iterable[U
 
 def copy(rows: str, to: str, form: str, folder: Path) -> None:
     """Write the rows of a SELECT to files of a form, which stands in DuckDB's words."""
-    with closing(duckdb.connect(":memory:")) as con:
-        con.execute("SET TimeZone = 'UTC'")
-        con.execute("SET memory_limit = '250MB'")
-        con.execute(f"SET temp_directory = {text(str(folder))}")
+    with _duckdb(folder).cursor() as con:
         con.execute(f"COPY ({rows}) TO {text(to)} ({form})")
+
+
+@lru_cache(maxsize=1)
+def _duckdb(folder: Path) -> duckdb.DuckDBPyConnection:
+    """A DuckDB that spills into a folder. One is kept: to start another takes longer than most of what it is to do."""
+    con = duckdb.connect(":memory:")
+    con.execute("SET GLOBAL TimeZone = 'UTC'")
+    con.execute("SET memory_limit = '250MB'")
+    con.execute(f"SET temp_directory = {text(str(folder))}")
+    return con
 
 
 def parquet(files: Sequence[str]) -> str:
