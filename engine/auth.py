@@ -159,7 +159,8 @@ class OAuth1(Auth):
 class OAuth2RefreshToken(Auth):
     """Access tokens of a token server, for a refresh token that a user gave once (OAuth 2.0, RFC 6749, section 6).
 
-    Where each use replaces the refresh token, the newest is kept beside the hub, and no run loses it.
+    Where each use replaces the refresh token, the newest is kept beside the hub, and no run loses it. Of a hub in a bucket, that is
+    on the machine that runs: a token that is replaced at each use serves one machine only.
     """
 
     token_url: Annotated[Template, Doc("where access tokens are given")]

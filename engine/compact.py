@@ -57,10 +57,12 @@ def _compact(spec: Spec, hub: Hub, state: HubState, stage: Stage, name: str, now
     thinnable = _base(spec, hub, state, name, now)
     done = Compacted(str(spec.keep_of(name)), len(thinnable.segments), thinnable.held_by, *_size(hub, name))
     starts = [one.run for one in state.of(name).passes]
+    lost = hub.damaged_among(name, thinnable.segments)
+    sound = [segment for segment in thinnable.segments if segment not in lost]
     if hub.store.is_shared:  # another machine may read what this one replaces: it stays until the next time
         hub.drop_replaced(name)
     try:
-        for segment, gone in stage.replaced(name, spec.lists[name], thinnable.segments, lambda one: epoch(one, starts)):
+        for segment, gone in stage.replaced(name, spec.lists[name], sound, lambda one: epoch(one, starts)):
             hub.thin(name, segment, gone)
     except Damaged as error:  # the next time passes it over
         hub.note(name, error.segment.partition("/")[2], Damage(error.why))
@@ -85,7 +87,8 @@ def _base(spec: Spec, hub: Hub, state: HubState, name: str, now: int) -> Base:
     known = hub.loads.loadings(name)
     if is_feed(name):
         known = [taken(one, state.of(name)) for one in hub.loads.loadings(collection_of(name))]
-    return base(state.of(name), hub.segments(name), known, children, young)
+    there = [segment for segment in hub.segments(name) if state.of(name).has(segment)]  # others may come from elsewhere meanwhile
+    return base(state.of(name), there, known, children, young)
 
 
 def _size(hub: Hub, name: str) -> tuple[int, int]:

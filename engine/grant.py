@@ -87,7 +87,10 @@ class Tokens:
             raise ValueError("answers without an access_token")
         if kind is not None and str(kind).lower() != "bearer":
             raise ValueError("gives a token of another type than Bearer")
-        kept = Tokens(_token(answer, "refresh_token") or self.refresh_token, access)
+        refresh = answer.get("refresh_token")
+        if not isinstance(refresh, str | None):
+            raise ValueError("gives a refresh_token that is no text")
+        kept = Tokens(refresh or self.refresh_token, access)
         life = _seconds(answer.get("expires_in"))
         return kept if life is None else replace(kept, fresh_until=asked + life - min(_MARGIN, life * _SHARE))
 
@@ -105,7 +108,7 @@ def refusal(word: str, status: int, grant: Grant, before: Tokens) -> str:
         return f"does not know the application {grant.client_id!r} by its secret ({said}); correct client_id and client_secret"
     if word != _SPENT:
         return f"gives no token ({said}); correct token_url, client_id and scope"
-    why = "it has expired, or was withdrawn, or was used elsewhere (one that is replaced at each use can serve one hub only)"
+    why = "it has expired, or was withdrawn, or was used elsewhere (one that is replaced at each use can serve one hub on one machine only)"
     if before.refreshing is not None:
         at = times.show(int(before.refreshing) * times.SECOND)
         why = f"a run broke off at {at} while it was being spent, and the token that replaced it, if one did, has reached nobody"

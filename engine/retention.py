@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from .hub import CollectionState, Loading
 from .hub.segment import run_of
@@ -55,8 +56,9 @@ def base(
         missing = next((at for at, name in enumerate(segments) if not one.last.has(name)), len(segments))
         cut(missing, f"warehouse {one.warehouse} (schema {one.schema}) has not loaded it, as far as is known")
     for one_pass in sorted(state.passes, key=lambda one: one.run, reverse=True):
-        if place.get(one_pass.ended, found) >= found:
-            cut(_first(segments, one_pass.run), f"the end of the pass that run {one_pass.run} began has to come first")
+        if place.get(one_pass.ended, found) < found:
+            break  # it outranks all that came before it
+        cut(_first(segments, one_pass.run), f"the end of the pass that run {one_pass.run} began has to come first")
     return Base(tuple(segments[:found]), held_by)
 
 
@@ -69,9 +71,12 @@ def taken(loading: Loading, feed: CollectionState) -> Loading:
 def too_young(began: Sequence[tuple[int, int]], before: int) -> int:
     """The first run of which some segment may have come after an instant; `began` are the runs, and when each began.
 
-    A run's segments came before the next run began. Clocks that were wrong only make it an earlier one.
+    A run's segments came before the next run began, and no run began before the one it follows: clocks that were wrong only make it an
+    earlier one.
     """
-    younger = min((run for run, at in began if at > before), default=max((run for run, _ in began), default=0) + 1)
+    runs = sorted(began)
+    latest = accumulate((at for _, at in runs), max)
+    younger = next((run for (run, _), at in zip(runs, latest, strict=True) if at > before), runs[-1][0] + 1 if runs else 1)
     return younger - 1
 
 

@@ -241,8 +241,9 @@ class Stage:
     ) -> Iterator[tuple[str, dict[int, str]]]:
         """The segments that have older versions of records: of each the lines of these, and where the newest ones lie (`segment#line`).
 
-        What has no readable key, or is left out of the table, replaces nothing and is never replaced. Where a list or a feed may tell
-        what is gone, the version that was received last stays, too: it shows that the record was there.
+        What has no readable key, or is left out of the table, replaces nothing and is never replaced. What was received after the newest
+        version stays: it shows that the record was there, and may be what counts since a deletion. Of a feed without times, each run in
+        which a key came into the list stays, and the last one that had it.
         """
         with self.work():
             file = text(str(self.folder.resolve() / f"{self._next():06}.parquet"))
@@ -252,17 +253,16 @@ class Stage:
             )
             if not staged.files:
                 return
-            keys, newest = ", ".join(map(quoted, collection.key)), _newness(collection).newest("b")
-            received = ", ".join(f"{column} DESC" for column in ORDER_COLUMNS[1:])
-            orders = {"newest": newest, "stays": received if collection.parent or collection.feed else newest}
-            firsts = ", ".join(
-                f"first_value(_segment) OVER (PARTITION BY {keys} ORDER BY {order}) AS {name}" for name, order in orders.items()
-            )
-            found = f"SELECT _segment, _syncer_line, {firsts} FROM {_parquet(staged.files)} AS b"
+            keys, place = ", ".join(map(quoted, collection.key)), f"row({', '.join(ORDER_COLUMNS[1:])})"
+            newest = f"OVER (PARTITION BY {keys} ORDER BY {_newness(collection).newest('b')})"
+            goes = f"{place} < first_value({place}) {newest}"
+            if spec.is_feed(name) and not collection.cursor:
+                goes = f"NOT ({_comes_or_stays(keys, sorted(set(map(run_of, segments))))})"
+            found = f"SELECT *, first_value(_segment) {newest} AS newest, {goes} AS goes FROM {_parquet(staged.files)} AS b"
             with self._writing():
                 self._connection().execute(
                     f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
-                    f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE _segment NOT IN (newest, stays) ORDER BY segment, line) "
+                    f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE goes ORDER BY segment, line) "
                     f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
                 )
             con = self._connection()
@@ -370,12 +370,16 @@ def _untimed(key: Sequence[str], rows: str, runs: Sequence[int]) -> str:
     keys = ", ".join(map(quoted, key))
     return (
         f"SELECT {keys}, _syncer_run AS _syncer_told_in, make_timestamptz(_syncer_at) AS _syncer_gone_at, "
-        "NULL::TIMESTAMPTZ AS _syncer_gone_by FROM ("
-        f"SELECT {keys}, _syncer_run, min(_syncer_at) AS _syncer_at, list_position([{', '.join(map(str, runs))}], _syncer_run) AS nth "
-        f"FROM {rows} GROUP BY {keys}, _syncer_run) "
-        f"WINDOW of_key AS (PARTITION BY {keys} ORDER BY nth) "
-        "QUALIFY nth - lag(nth) OVER of_key IS DISTINCT FROM 1 OR lead(nth) OVER of_key IS NULL"
+        "NULL::TIMESTAMPTZ AS _syncer_gone_by "
+        f"FROM (SELECT {keys}, _syncer_run, min(_syncer_at) AS _syncer_at FROM {rows} GROUP BY {keys}, _syncer_run) "
+        f"QUALIFY {_comes_or_stays(keys, runs)}"
     )
+
+
+def _comes_or_stays(keys: str, runs: Sequence[int]) -> str:
+    """Whether a list, read in these runs, has a key in a row's run which it had not the time before, or has it for the last time."""
+    nth, of_key = f"list_position([{', '.join(map(str, runs))}], _syncer_run)", f"OVER (PARTITION BY {keys} ORDER BY _syncer_run)"
+    return f"coalesce({nth} - lag({nth}) {of_key} > 1, true) OR lead({nth}) {of_key} IS NULL"
 
 
 def _newness(collection: spec.Collection) -> Newness:

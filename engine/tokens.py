@@ -1,12 +1,14 @@
 """The newest tokens of a grant, kept beside the hub for all runs that use it. I/O; files for their owner alone.
 
-A refresh token that was replaced is lost with its replacement, so nothing here is overwritten: what comes next is a file with the
-next number, whole and on the disk before anything is done with it. Then those before it are removed. Who reads takes the highest.
+They lie on this machine, also where the hub is in a bucket. A refresh token that was replaced is lost with its replacement, so nothing
+here is overwritten: what comes next is a file with the next number, whole and on the disk before anything is done with it. Then those
+before it are removed. Who reads takes the highest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -34,7 +36,7 @@ class Keeper:
 
     def newest(self) -> Tokens:
         """What is kept, for who only looks; nothing is made. Raises HubError."""
-        if not self._store.names(self._place):
+        if not self._names():
             return Tokens(self.grant.refresh_token)
         with self._held() as tokens:
             return tokens
@@ -65,14 +67,18 @@ class Keeper:
     def _held(self) -> Iterator[Tokens]:
         """The tokens, for this thread of this process alone: no two may spend the same one."""
         with self._lock, locked(self._store.root, "refreshing", self.grant.name, wait=True):
-            names = self._store.names(self._place)
+            names = self._names()
             yield decoded(self._store, names[-1], Tokens) if names else Tokens(self.grant.refresh_token)
 
     def _keep(self, tokens: Tokens) -> None:
         """Keep these from now on; durable when it returns."""
-        before = self._store.names(self._place)
+        before = self._names()
         number = int(PurePosixPath(before[-1]).stem) + 1 if before else 1
         while not self._store.put(f"{self._place}/{number:06}.json", encoded(tokens)):
             number += 1  # where locks do not work, another was faster; what came last is the newest
         for name in before:
             self._store.remove(name)
+
+    def _names(self) -> list[str]:
+        """The files in which tokens are kept, the newest last: what else lies there is not ours."""
+        return [name for name in self._store.names(self._place) if re.fullmatch(r"\d{6,}\.json", PurePosixPath(name).name)]

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from rest_syncer.engine.clock import Clock
+from rest_syncer.engine.compact import Compacted, compact
 from rest_syncer.engine.outcome import Summary
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
@@ -106,3 +107,10 @@ def told(summary: Summary) -> str:
 
 
 MANY = [row(number) for number in range(1, 31)]
+LATEST = SPEC + "keep: latest\n"
+
+
+def thin(farm: Farm, text: str = LATEST) -> Compacted:
+    """Compact the hub, an hour later."""
+    farm.hour += 1
+    return compact(parse_spec(text), Options(hub=str(farm.folder / "hub")), Hours(farm.hour))["orders"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,28 +14,25 @@ from typer.testing import CliRunner
 from rest_syncer.cli import app
 from rest_syncer.engine import load
 from rest_syncer.engine.account import locked
-from rest_syncer.engine.compact import Compacted, compact
+from rest_syncer.engine.compact import compact
 from rest_syncer.engine.errors import HubError, UsageError
-from rest_syncer.engine.hub import CollectionState, Hub, Loading, Manifest
+from rest_syncer.engine.hub import CollectionState, Hub, HubState, Loading, Manifest
 from rest_syncer.engine.hub.fold import OpenChain, Pass
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.plan import load_step
 from rest_syncer.engine.retention import base, too_young
 from rest_syncer.engine.run import Options
 from tests.ducks import opened
-from tests.farm import MANY, SPEC, Farm, Hours, Row, row, told
+from tests.farm import LATEST, MANY, SPEC, Farm, Hours, Row, row, spec, thin, told
+from tests.support import segment_file
+from tests.test_deleted import BIN, SILENT, TIMED, went
+from tests.test_lists import BY_CURSOR, go, order
 
-LATEST = SPEC + "keep: latest\n"
 FIRST = "000001-01-000000"
 
 
 def hub_of(farm: Farm) -> Hub:
     return Hub(farm.folder / "hub", "shop")
-
-
-def thin(farm: Farm, text: str = LATEST) -> Compacted:
-    farm.hour += 1
-    return compact(parse_spec(text), Options(hub=str(farm.folder / "hub")), Hours(farm.hour))["orders"]
 
 
 def held(farm: Farm) -> list[Row]:
@@ -310,3 +309,109 @@ def test_a_load_counts_as_alive_what_its_warehouse_had() -> None:
     state = CollectionState(passes=(one_pass(2, SEGMENTS[1]),))
     assert load_step(state, 2, SEGMENTS[1:2], SEGMENTS[:1], refill=False, had=SEGMENTS[2:]).keys == tuple(SEGMENTS[2:])
     assert load_step(state, 2, SEGMENTS[2:3], SEGMENTS[:2], refill=False, had=SEGMENTS[3:]).keys == ()
+
+
+# What counts since a deletion, what came meanwhile, and what is damaged.
+
+BACK: tuple[tuple[list[Row], list[Row]], ...] = (
+    ([], [row(1, "ten", at=30), row(2)]),
+    ([went(1, hour=12)], []),
+    ([], [row(1, "seven", at=20)]),
+    ([], [row(1, "five", at=15)]),
+)
+"""A record that was put back with an older cursor, of which then a still older copy comes."""
+
+
+def same_everywhere(farm: Farm, text: str, columns: str = "id, sum, _deleted_at IS NOT NULL") -> list[tuple[Any, ...]]:
+    """What the table shows, as it is before and after compaction, in a new warehouse, and after a replay."""
+    shown = sorted(farm.client.ask(f"SELECT {columns} FROM shop.orders"))
+    compact(parse_spec(text), Options(hub=str(farm.folder / "hub")), Hours(farm.hour))
+    other = farm.folder / "other.duckdb"
+    farm.book([], text, "load", to=f"duckdb:{other}")
+    with opened(other) as con:
+        assert sorted(con.execute(f"SELECT {columns} FROM shop.orders").fetchall()) == shown
+    farm.book([], text, "replay")
+    assert sorted(farm.client.ask(f"SELECT {columns} FROM shop.orders")) == shown
+    return shown
+
+
+@pytest.mark.many
+@pytest.mark.parametrize("text", [SILENT, TIMED])
+def test_what_counts_since_a_deletion_stays(farm: Farm, text: str) -> None:
+    for gone, rows in BACK:
+        farm.lists[BIN] = gone
+        farm.book(rows, text + "keep: latest\n")
+    assert same_everywhere(farm, text + "keep: latest\n") == [(1, "seven", False), (2, "1.00", False)]
+
+
+@pytest.mark.many
+def test_a_deletion_before_the_last_one_is_remembered(farm: Farm) -> None:
+    text = SILENT + "keep: latest\n"
+    for gone, rows in (*BACK[:3], ([went(1)], []), ([went(1)], []), ([went(1)], [])):
+        farm.lists[BIN] = gone
+        farm.book(rows, text)
+    assert same_everywhere(farm, text) == [(1, "seven", True), (2, "1.00", False)]
+    hub = hub_of(farm)
+    assert sum(len(hub.records("orders.deleted", name)) for name in hub.segments("orders.deleted")) == 3
+
+
+@pytest.mark.many
+def test_what_a_list_had_is_not_taken_for_gone(farm: Farm) -> None:
+    """Its older version of a later run stays, and so the list of that run does not seem to lack it."""
+    text = BY_CURSOR + "keep: latest\n"
+    for at, sum_ in ((30, "ten"), (20, "seven"), (20, "seven")):
+        go(farm, {1: [order(2, sum_, at=at), order(3, at=1)]}, text)
+    assert same_everywhere(farm, text) == [(2, "ten", False), (3, "1.00", False)]
+
+
+@pytest.mark.many
+def test_what_another_machine_brings_meanwhile_is_left_alone(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A complete pass that began after the hub was looked at outranks what its order is known of."""
+    text = spec("cursor: {property: at, param: since}\n    full: {every: 1h}") + "keep: latest\n"
+    for _ in range(2):
+        farm.run([row(1, "ten", at=30), row(2)], text, "pull")
+    sees = Hub.state
+
+    def meanwhile(hub: Hub, *only: str) -> HubState:
+        state = sees(hub, *only)
+        monkeypatch.setattr(Hub, "state", sees)
+        monkeypatch.setattr("rest_syncer.engine.pull.locked", lambda *_, **__: nullcontext(), raising=False)
+        monkeypatch.setattr("rest_syncer.engine.run.locked", lambda *_, **__: nullcontext())
+        farm.run([row(1, "restored", at=20), row(2)], text, "pull")
+        return state
+
+    monkeypatch.setattr(Hub, "state", meanwhile)
+    thin(farm, text)
+    monkeypatch.undo()
+    farm.book([], text, "load")
+    assert farm.table() == [(1, "restored", False), (2, "1.00", False)]
+
+
+@pytest.mark.many
+def test_nothing_goes_for_a_version_that_is_damaged(farm: Farm) -> None:
+    farm.run([row(1), row(2)])
+    farm.run([row(1, "2.00"), row(2, "2.00")])
+    file = segment_file(hub_of(farm), "orders", "000002-01-000000")
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1  # in what is kept of the answers: the records can be read
+    file.write_bytes(data)
+    thin(farm)
+    assert held(farm) == [row(1), row(2)]
+    assert [str(one) for one in hub_of(farm).verify()] == ["segment orders/000002-01-000000: its checksum does not fit"]
+
+
+@pytest.mark.many
+def test_a_damaged_end_of_a_pass_holds_up_nothing_that_later_passes_outrank(farm: Farm) -> None:
+    for number in range(1, 4):
+        farm.run([row(1, f"{number}.00"), row(2)])
+    segment_file(hub_of(farm), "orders", "000002-01-000000").unlink()
+    hub_of(farm).verify()
+    for number in range(4, 6):
+        farm.run([row(1, f"{number}.00"), row(2)])
+    done = thin(farm)
+    assert (done.held_by, done.records_left) == (None, 2)
+
+
+def test_what_a_clock_that_was_set_back_says_is_not_believed() -> None:
+    assert too_young([(1, 100), (2, 200), (3, 50), (4, 60)], 150) == 1
+    assert too_young([(1, 100), (2, 120), (3, 50)], 150) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rest_syncer.cli import app
+from rest_syncer.engine.errors import HubError
 from rest_syncer.engine.hub import Hub
 from rest_syncer.engine.outcome import Summary
 from rest_syncer.engine.parse import parse_spec
@@ -251,3 +253,47 @@ def test_a_hub_that_is_not_there_has_nothing_to_verify(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["hub", "verify", str(tmp_path / "shop.yaml"), "--hub", str(tmp_path / "none")])
     assert (done.exit_code, done.stdout) == (0, "0 segments are whole\n")
     assert not (tmp_path / "none").exists()
+
+
+# What is lost beside the segments.
+
+
+def test_a_number_whose_plan_is_lost_is_not_given_to_another_run(farm: Farm) -> None:
+    """A backup that is taken while a run begins has its segments, and may lack its plan."""
+    farm.run([row(1)])
+    farm.run([row(1), row(2)])
+    (farm.folder / "hub/shop/plans/000002.json").unlink()
+    assert farm.book([row(1, "2.00"), row(2), row(3)]) == {"inserted": 1, "updated": 1, "unchanged": 1}
+    assert [str(one) for one in Hub(farm.folder / "hub", "shop").verify()] == ["plans/000002.json: it is missing"]
+
+
+def test_all_segments_of_a_young_hub_are_missed(farm: Farm) -> None:
+    for rows in ([row(1), row(9)], [row(1), row(2)], [row(1), row(2), row(3)]):
+        farm.run(rows)
+    shutil.rmtree(farm.folder / "hub/shop/segments/orders")
+    assert farm.run([], verb="load").status == "incomplete"
+    some = [str(one) for one in Hub(farm.folder / "hub", "shop").verify()]
+    assert some == [f"segment orders/000003-00-{number:06}: one is missing that was there before run 3" for number in range(2)]
+
+
+def test_a_segment_that_only_a_count_told_of_may_come_back(farm: Farm) -> None:
+    text = spec("cursor: {property: at, param: since}")
+    for number in (1, 2, 3):
+        farm.run([row(number)], text)
+    hub = Hub(farm.folder / "hub", "shop")
+    file = segment_file(hub, "orders", "000002-01-000000")
+    data = file.read_bytes()
+    file.unlink()
+    assert len(hub.verify()) == 1
+    file.write_bytes(data)
+    assert hub.verify() == []
+    farm.book([], text, "replay")
+    assert [id_ for id_, *_ in farm.table()] == [1, 2, 3]
+
+
+def test_a_hub_that_lost_its_name_is_no_empty_one(farm: Farm) -> None:
+    farm.run([row(1)])
+    (farm.folder / "hub/shop/hub.json").unlink()
+    for verb in ("run", "load", "replay"):
+        with pytest.raises(HubError, match=r"hub\.json is missing, which says whose its segments are; restore that file"):
+            farm.run([row(1)], verb=verb)

@@ -14,9 +14,8 @@ from rest_syncer.engine.hub import Hub
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.plan import Telling, telling
 from tests.ducks import opened
-from tests.farm import MANY, NOON, Farm, Row, row, spec, told
+from tests.farm import MANY, NOON, Farm, Row, row, spec, thin, told
 from tests.support import segment_file
-from tests.test_compact import thin
 from tests.test_versions import hour, versions
 
 BIN = "/orders/deleted"

@@ -41,6 +41,7 @@ def test_a_grants_name_is_another_for_each_token_that_a_user_gives_and_tells_no_
         pytest.param({"expires_in": "100"}, Tokens("second", "new", 1090.0), id="the-old-one-stays-and-a-life-as-text"),
         pytest.param({"token_type": "bearer"}, Tokens("second", "new", None), id="for-as-long-as-the-api-takes-it"),
         pytest.param({"expires_in": None, "refresh_token": ""}, Tokens("second", "new", None), id="nothing-where-a-token-could-be"),
+        pytest.param({"refresh_token": "R 1/ü"}, Tokens("R 1/ü", "new", None), id="a-refresh-token-stands-in-no-header"),
         pytest.param({"expires_in": "soon"}, Tokens("second", "new", None), id="no-life-to-be-believed"),
         pytest.param({"expires_in": float("nan")}, Tokens("second", "new", None), id="not-even-a-number"),
     ],
@@ -58,6 +59,7 @@ def test_an_answer_is_kept(answer: dict[str, Any], expected: Tokens) -> None:
         pytest.param(b'{"access_token": 7}', "answers without an access_token", id="no-text"),
         pytest.param(b'{"access_token": "a\\r\\nX-Admin: 1"}', "answers without an access_token", id="more-than-a-header-holds"),
         pytest.param(b'{"access_token": "a", "token_type": "mac"}', "gives a token of another type than Bearer", id="another-type"),
+        pytest.param(b'{"access_token": "a", "refresh_token": 7}', "gives a refresh_token that is no text", id="a-number-to-refresh"),
     ],
 )
 def test_an_answer_without_a_usable_token_is_said(body: bytes, sentence: str) -> None:
@@ -98,7 +100,7 @@ ANEW = "authorize the application anew, and give the new refresh token as settin
         pytest.param(
             400, {"error": "invalid_grant", "error_description": "second was used"}, KEPT,
             "does not take the refresh token any more (invalid_grant, status 400): it has expired, or was withdrawn, or was used elsewhere "
-            f"(one that is replaced at each use can serve one hub only); {ANEW}", id="dead",
+            f"(one that is replaced at each use can serve one hub on one machine only); {ANEW}", id="dead",
         ),
         pytest.param(
             400, {"error": "invalid_grant"}, KEPT.about_to_be_spent(1_700_000_000.25),

@@ -10,9 +10,8 @@ import pytest
 
 from rest_syncer.engine.hub import Hub
 from tests.ducks import opened
-from tests.farm import Farm, Row, told
+from tests.farm import Farm, Row, thin, told
 from tests.support import segment_file
-from tests.test_compact import thin
 from tests.test_versions import hour
 
 SPEC = """

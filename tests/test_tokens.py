@@ -210,6 +210,10 @@ def test_only_the_newest_is_there_and_only_for_its_owner(tmp_path: Path) -> None
     assert [file.name for file in files] == ["000006.json"]
     modes = {str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "hub/account").rglob("*")}
     assert {path: mode for path, mode in modes.items() if mode != (0o600 if path.endswith((".json", ".lock")) else 0o700)} == {}
+    for name in ("000002.json.bak", ".DS_Store"):
+        (files[0].parent / name).write_bytes(b"not ours")
+    keeper.renewed(time.now, "", asks(server))
+    assert sorted(file.name for file in files[0].parent.iterdir()) == [".DS_Store", "000002.json.bak", "000008.json"]
 
 
 def test_threads_and_processes_spend_a_token_once(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@
     DIR/<source>/acks/<warehouse>/<schema>/<collection>/000002.json    that load 2 was committed
     DIR/<source>/account/                               what processes of one account share: locks, and tokens that were got for others
     DIR/<source>/stage/                                 what a load has in hand; swept when it is over
+    DIR/<source>/trial                                  in a bucket: by which it is tried that no name is put twice
 
-But for the last two nothing is ever changed or overwritten, and nothing removed but what something newer replaces (a thinned
+But for account and stage nothing is ever changed or overwritten, and nothing removed but what something newer replaces (a thinned
 segment, a later ack), notes of damage that was mended, and warehouses that are forgotten; the listing is the only truth.
-`segment` is the file's format, `fold` what all heads say together, `store` what lies beneath: a folder, or a bucket. The last two
-lie on the machine at hand.
+`segment` is the file's format, `fold` what all heads say together, `store` what lies beneath: a folder, or a bucket. Those two lie
+on the machine at hand.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from .segment import (
     encode,
     leg_name,
     lines,
+    place_of,
     run_of,
     thinned,
 )  # fmt: skip
@@ -104,9 +106,13 @@ class Hub:
         return self.store.local
 
     def identity(self) -> Identity | None:
-        """Whose it is; None where nothing was ever pulled."""
+        """Whose it is; None where nothing was ever pulled. Raises HubError where that is lost."""
         moves = self._named("moves", r"\d{6}\.json")
-        return decoded(self.store, moves[-1] if moves else "hub.json", Identity) if self.store.has("hub.json") else None
+        if self.store.has("hub.json"):
+            return decoded(self.store, moves[-1] if moves else "hub.json", Identity)
+        if any(map(self._listed, self._collections())):
+            raise HubError(f"{self}: hub.json is missing, which says whose its segments are; restore that file")
+        return None
 
     def claim(self, origin: str, account: Mapping[str, str], same_account: bool = False) -> Identity:
         """Open the hub for a pull from an origin and account; the first to come names it.
@@ -115,7 +121,8 @@ class Hub:
         from a mistyped URL say, the name is mended.
         """
         mine = Identity(secrets.token_hex(4), self.source, origin, dict(account))
-        self.store.put("hub.json", encoded(mine))
+        if self.identity() is None:
+            self.store.put("hub.json", encoded(mine))
         known = self.identity() or mine
         if (known.origin, known.account) == (origin, dict(account)):
             return known
@@ -140,10 +147,11 @@ class Hub:
         last = decoded(self.store, plans[-1], _Plan) if plans else _Plan()
         folded = decoded(self.store, _plan(last.folded), _Plan) if last.folded else last
         known = folded.fold or HubState()
-        collections, damage, behind = dict(known.collections), dict[str, dict[str, Damage]](), 0
-        for name in only or {**known.collections, **dict.fromkeys(self._collections())}:
-            noted, heads = self.damage(name), list[Head]()
-            for segment in self.segments(name):
+        collections, damage, behind, run = dict(known.collections), dict[str, dict[str, Damage]](), 0, last.run
+        for name in only or {**known.collections, **last.segments, **dict.fromkeys(self._collections())}:
+            noted, heads, there = self.damage(name), list[Head](), self.segments(name)
+            run = max(run, run_of(there[-1]) if there else 0)  # a plan may be lost: its number is not given twice
+            for segment in there:
                 if not known.of(name).has(segment):
                     try:
                         heads.append(self.head(name, segment))
@@ -152,7 +160,7 @@ class Hub:
             noted = self._missing(name, known.of(name), heads, noted, last) | noted
             collections[name], behind = reduce(fold, heads, known.of(name)), behind + len(heads)
             damage |= {name: noted} if noted else {}
-        return HubState(last.run, collections, damage, folded.run, behind)
+        return HubState(run, collections, damage, folded.run, behind)
 
     def _missing(
         self, collection: str, known: CollectionState, later: Sequence[Head], noted: Mapping[str, Damage], last: _Plan
@@ -192,22 +200,37 @@ class Hub:
 
     def verify(self) -> list[Found]:
         """Read everything that the hub holds: what is damaged is noted, and what was noted and is whole is struck from the notes."""
-        found, state = list[Found](), self.state()
+        found, state, runs = list[Found](), self.state(), set[int]()
         for collection in state.collections:
             noted, listed = state.damage.get(collection, {}), self._listed(collection)
+            runs |= set(map(run_of, listed))
             for segment in sorted({*listed, *noted}):
                 why = self.check(collection, segment) if segment in listed else noted[segment].why
-                if why:
+                if why and self._is_back(collection, segment, listed, noted):
+                    self.store.remove(f"damaged/{collection}/{segment}.json")
+                elif why:
                     self.note(collection, segment, noted.get(segment) or Damage(why))
                     found.append(Found(f"segment {collection}/{segment}", why))
                 elif segment in noted:
                     self.store.remove(f"damaged/{collection}/{segment}.json")
-        for file in (*self._named("plans", _NUMBERED), *self.store.tree("loads"), *self.store.tree("acks")):
+        kinds = {"plans": _Plan, "loads": Manifest, "acks": Ack, "moves": Identity}
+        plans = self._named("plans", _NUMBERED)
+        for file in (*plans, *self._named("moves", r"\d{6}\.json"), *self.store.tree("loads"), *self.store.tree("acks")):
             try:
-                decoded(self.store, file, {"plans": _Plan, "loads": Manifest, "acks": Ack}[file.partition("/")[0]])
+                decoded(self.store, file, kinds[file.partition("/")[0]])
             except HubError:
-                found.append(Found(file, "cannot be read"))
+                if self.store.has(file):  # an ack is replaced by the next one
+                    found.append(Found(file, "cannot be read"))
+        found += [Found(plan, MISSING) for plan in sorted(set(map(_plan, runs)).difference(plans))]
         return found
+
+    def _is_back(self, collection: str, segment: str, listed: Sequence[str], noted: Mapping[str, Damage]) -> bool:
+        """Whether a segment that only a plan's count told of is there again: as many as it counted are."""
+        run, ordinal, _ = place_of(segment)
+        if ordinal or not self.store.has(_plan(run)):
+            return False
+        others = sum(1 for name in {*listed, *noted} if run_of(name) < run)
+        return others >= decoded(self.store, _plan(run), _Plan).segments.get(collection, 0)
 
     def begin(self, plan: Callable[[int], Mapping[str, Any]], state: HubState, carries: bool = False) -> int:
         """Put the next plan, made for the number that it gets, and give that: the run's. Two runs at once get two numbers.
