@@ -172,4 +172,12 @@ def yaml_text(text: str) -> str:
     """A text as YAML writes it, wherever it stands."""
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(?:[.-][A-Za-z0-9_]+)*", text)
     taken = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # some by YAML 1.1 only, which other readers go by
-    return text if plain and text.lower() not in taken else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if plain and text.lower() not in taken:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(letter if letter.isprintable() else _escaped(letter) for letter in escaped) + '"'
+
+
+def _escaped(letter: str) -> str:
+    """As YAML has letters that cannot be seen (YAML 1.1, 5.7)."""
+    return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"

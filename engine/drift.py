@@ -106,7 +106,7 @@ class Drift:
 
     def proposed(self) -> dict[str, str]:
         """The properties that the spec could have besides: the YAML of each by its name."""
-        taken = {name.lower() for name in (*self._collection.properties, *ADDED_COLUMNS)}
+        taken = {name.lower() for name in (*self._collection.properties, *ADDED_COLUMNS, "<<")}  # the last is YAML's word for a merge
         found = {}
         for one in self.fields.values():
             if (kind := one.type) is None:

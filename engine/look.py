@@ -132,6 +132,9 @@ def rejects(source: Source, options: Options) -> list[dict[str, Any]]:
     target = warehouse(options.warehouse_of(name), options.schema_of(name))
     with contextlib.closing(target):
         target.check()
+        if not target.hubs():
+            place = f"{options.warehouse_of(name)}, schema {options.schema_of(name)}"
+            raise UsageError(f"{place}: nothing was ever loaded there; name another with --to or --schema")
         found = [one for one in target.rejects() if one.collection in selected(source, options.select)]
     return [
         {

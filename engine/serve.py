@@ -20,6 +20,7 @@ from typing import Protocol
 from . import times
 from .account import lock_name
 from .clock import Clock
+from .errors import HubError
 from .hub import Hub
 from .outcome import FIGURES
 from .parse import Source
@@ -135,15 +136,23 @@ class Server:
             task = self._sources[place].task(half)
             if instant > now:
                 sleep = min(sleep, (instant - now) / times.SECOND)
+            elif self._stopping:
+                break
             elif len(self._running) < AT_ONCE and all(task.at != other.at for other in self._running):
                 self._running[task] = now
                 self._hands.start(task)
         return sleep
 
     def _due(self, one: Served, half: Half, now: int) -> int:
-        turns = [turn for turn in (one.last(half), self._mine.get((one.source.spec.name.text, half))) if turn]
+        """When a half is due. Of a hub that cannot be looked at its task shall say why."""
+        found, is_ready = [self._mine.get((one.source.spec.name.text, half))], True
+        with contextlib.suppress(HubError):
+            found.append(one.last(half))
+        turns = [turn for turn in found if turn and turn.began <= now]  # one of the future tells nothing: a clock was wrong
         last = max(turns, key=lambda turn: turn.began, default=None)
-        return due(one.schedule.of(half), one.schedule.zone, last, self._since, now, one.ready(half))
+        with contextlib.suppress(HubError):
+            is_ready = last is not None or one.ready(half)
+        return due(one.schedule.of(half), one.schedule.zone, last, self._since, now, is_ready)
 
     def _end(self, ended: Ended) -> None:
         task, began, now = ended.task, self._running.pop(ended.task), self._now()
@@ -161,6 +170,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._running: dict[Task, subprocess.Popen[bytes]] = {}
+        self._stopping = False
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()  # its `put` may be called by signal handlers
 
     def __enter__(self) -> Processes:
@@ -172,11 +182,17 @@ class Processes:
 
     def start(self, task: Task) -> None:
         command = [*task.command, "--json"]
-        # A session of its own: ctrl-C is for the one who started us, and he passes it on.
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+        try:
+            # A session of its own: ctrl-C is for the one who started us, and he passes it on.
+            process = subprocess.Popen(  # noqa: S603 - our own command
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            self._ended.put(Ended(task, "failed", (f"no process can be begun for it ({error.strerror})",)))
+            return
         self._running[task] = process
+        if self._stopping:
+            process.terminate()
         threading.Thread(target=self._watch, args=(task, process), daemon=True).start()
 
     def next(self, seconds: float) -> Ended | None:
@@ -187,6 +203,7 @@ class Processes:
         return None
 
     def stop(self) -> None:
+        self._stopping = True
         for process in list(self._running.values()):
             process.terminate()
         self._ended.put(None)
@@ -200,11 +217,11 @@ def _ended(task: Task, code: int, out: bytes, said: bytes) -> Ended:
     """How a task ended, from what its process printed."""
     try:
         document = json.loads(out)
-    except ValueError:
+        books = document["collections"]
+    except (ValueError, LookupError, TypeError):
         last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
         died = f"its process ended {f'by signal {-code}' if code < 0 else f'with code {code}'}"
         return Ended(task, "failed", (died, last) if last and code >= 0 else (died,))
-    books = document["collections"]
     figures = [f"{sum(book[word] or 0 for book in books.values()):,} {word}" for word in FIGURES[task.half]] if books else []
     errors = [document["error"]] if document.get("error") else [book["error"] for book in books.values() if book["error"]]
     return Ended(task, document["status"], (", ".join(figures), *errors) if figures else tuple(errors))

@@ -255,7 +255,7 @@ class Stage:
                 return
             keys, place = ", ".join(map(quoted, collection.key)), f"row({', '.join(ORDER_COLUMNS[1:])})"
             newest = f"OVER (PARTITION BY {keys} ORDER BY {_newness(collection).newest('b')})"
-            goes = f"{place} < first_value({place}) {newest}"
+            goes = f"{place} {'<>' if collection.mode == 'append' else '<'} first_value({place}) {newest}"
             if spec.is_feed(name) and not collection.cursor:
                 goes = f"NOT ({_comes_or_stays(keys, sorted(set(map(run_of, segments))))})"
             found = f"SELECT *, first_value(_segment) {newest} AS newest, {goes} AS goes FROM {_parquet(staged.files)} AS b"

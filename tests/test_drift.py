@@ -53,7 +53,8 @@ def test_the_type_is_the_narrowest_that_holds_what_was_seen(values: list[str], e
 
 
 def test_what_is_proposed_is_a_spec_that_reads_what_was_seen() -> None:
-    names = ["plain", "a.b", 'qu"ote', "back\\slash", "no", "12", "ID", "_segment", "_syncer_x", "x y", "ü", "a: b", "- c", "#d", "tab\tin"]
+    names = ["plain", "a.b", 'qu"ote', "back\\slash", "no", "12", "ID", "_segment", "_syncer_x", "x y", "ü", "a: b", "- c", "#d", "<<"]
+    names += ["tab\tin", "line\nend", "\x7f", "\0"]
     record = json.dumps({"id": 1, "in": {"known": 1, "new": 2, "plain": 3}} | dict.fromkeys(names, "v"))
     found = seen("{id: integer, in_known: {type: integer, from: in.known}}", record)
     text = spec(properties="{id: integer, in_known: {type: integer, from: in.known}}")

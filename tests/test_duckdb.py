@@ -50,7 +50,7 @@ def test_a_schema_may_have_any_name(tmp_path: Path, name: str) -> None:
     target.identity(HUB)
     assert shop.load(v(1), table=table) == Receipt(1, read=1, inserted=1)
     assert shop.load(v(1, "b", run=2), table=table) == Receipt(2, read=1, updated=1)
-    assert shop.ask(f"SELECT sum FROM seen.{quoted(name)}.orders") == [("b",)]
+    assert shop.ask(f"SELECT sum FROM w.{quoted(name)}.orders") == [("b",)]
 
 
 def test_a_file_may_be_called_like_its_schema(tmp_path: Path) -> None:

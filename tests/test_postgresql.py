@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -10,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from rest_syncer.cli import app
-from rest_syncer.engine.destinations import Receipt
+from rest_syncer.engine.destinations import Column, Receipt
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
-from rest_syncer.engine.errors import WarehouseError
-from tests.farm import SPEC
+from rest_syncer.engine.errors import UsageError, WarehouseError
+from tests.farm import SPEC, Farm, spec
 from tests.postgres import Server
-from tests.shop import HUB, Database, Shop, v
+from tests.shop import HUB, ORDERS, Database, Shop, V, v
 
 SECRET = "hush-hush"
 
@@ -88,3 +89,76 @@ def test_a_password_of_the_environment_is_never_shown(tmp_path: Path, monkeypatc
     Path("shop.yaml").write_text(SPEC)
     found = CliRunner().invoke(app, ["run", "shop.yaml", "--to", "postgresql://me@127.0.0.1:1/db", "--json"])
     assert (found.exit_code, "nobody listens there" in found.output, SECRET in found.output) == (1, True, False)
+
+
+# What a database, a role, or the environment has set.
+
+
+def test_texts_come_right_whatever_the_clients_encoding_is_set_to(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.target.close()
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    shop.load(v(1, "Zürich é"))
+    monkeypatch.delenv("PGCLIENTENCODING")
+    assert shop.ask("SELECT sum FROM shop.orders") == [("Zürich é",)]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_all_texts_is_refused(postgres: Server, encoding: str) -> None:
+    name = f"old_{encoding.lower()}"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as con:
+        con.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'".encode())
+    with pytest.raises(WarehouseError, match=f"its encoding is {encoding}, which cannot hold all texts"):
+        PostgreSQL(postgres.url(name).removeprefix("postgresql:"), "shop").check()
+
+
+def test_what_digests_and_locks_depend_on_is_the_same_in_each_session(shop: Shop) -> None:
+    (database,) = shop.ask("SELECT current_database()")[0]
+    for setting in ("extra_float_digits = 0", "default_transaction_isolation = 'repeatable read'", "standard_conforming_strings = off"):
+        shop.change(f"ALTER DATABASE {database} SET {setting}")
+    asks = [shop.target.ask(f"SHOW {word}") for word in ("extra_float_digits", "transaction_isolation", "standard_conforming_strings")]  # type: ignore[attr-defined]
+    assert asks == [[("3",)], [("read committed",)], [("on",)]]
+
+
+# What no table or key of it can be.
+
+
+def test_names_and_keys_that_it_cannot_have_are_told_before_any_request(shop: Shop) -> None:
+    odd = replace(ORDERS, columns=[Column("id", "JSON", None), Column("xmin", "VARCHAR", None)], cursor=None)
+    with pytest.raises(UsageError) as caught:
+        shop.target.check([odd])
+    assert str(caught.value).splitlines() == [
+        "orders.id: of type json, which no key of PostgreSQL can be; make it a string",
+        "orders.xmin: each table of PostgreSQL has a column xmin of its own; give the property another name, with `from: xmin`",
+    ]
+
+
+def test_a_key_of_texts_that_are_too_long_together_is_rejected(shop: Shop) -> None:
+    table = replace(ORDERS, columns=[*ORDERS.columns, Column("more", "VARCHAR", None)], key=["sum", "more"])
+    long = V({"id": 1, "sum": "x" * 1500, "at": 1, "more": "y" * 1500})
+    short = V({"id": 2, "sum": "x" * 500, "at": 1, "more": "y" * 500}, line=2)
+    receipt = shop.load(long, short, table=table)
+    assert (receipt.inserted, receipt.rejected) == (1, 1)
+
+
+def test_a_deletion_of_a_key_that_no_row_can_have_is_nothing(farm: Farm) -> None:
+    text = spec("max_delete_share: 100%\n    deleted: /bin", "{id: string, sum: string}")
+    farm.lists["/bin"] = [{"id": "a\0b"}, {"id": "2"}]
+    farm.book([{"id": "1", "sum": "1.00"}, {"id": "2", "sum": "1.00"}], text)
+    farm.lists["/bin"] = [{"id": "a\0b"}, {"id": "2"}]
+    farm.book([{"id": "1", "sum": "1.00"}], text)
+    assert farm.table("id, _deleted_at IS NOT NULL") == [("1", False), ("2", True)]
+
+
+def test_columns_that_the_database_computes_stay_so(shop: Shop) -> None:
+    shop.load(v(1))
+    shop.change("ALTER TABLE shop.orders ADD COLUMN double text GENERATED ALWAYS AS (sum || sum) STORED")
+    shop.load(v(1, counted=False), v(1, "2.00", 20, run=2), complete=True, anew=True)
+    assert shop.ask("SELECT id, double FROM shop.orders") == [(1, "2.002.00")]
+
+
+def test_what_is_lost_outside_of_a_load_is_a_sentence_too(shop: Shop) -> None:
+    shop.load(v(1))
+    shop.target.hubs()
+    shop.client.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncer'")
+    with pytest.raises(WarehouseError, match="the connection was lost or refused"):
+        shop.target.books(HUB, "orders")

@@ -114,8 +114,12 @@ def test_the_verb_prints_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, f
     assert f"orders.sum (integer), {file}:" in result.output and '"two"' in result.output and "perhaps `type: string`" in result.output
     given = json.loads(CliRunner().invoke(app, ["rejects", str(file), "--to", farm.client.url, "--json"]).output)
     assert [one["property"] for one in given] == ["sum"]
-    none = CliRunner().invoke(app, ["rejects", str(file), "--to", f"duckdb:{tmp_path / 'none.duckdb'}"])
+    farm.run([row(2, "2")], text)
+    none = CliRunner().invoke(app, ["rejects", str(file), "--to", farm.client.url])
     assert (none.exit_code, none.output) == (0, "every value fits\n")
+    nowhere = CliRunner().invoke(app, ["rejects", str(file), "--to", f"duckdb:{tmp_path / 'none.duckdb'}"])
+    assert (nowhere.exit_code, "nothing was ever loaded there" in nowhere.output) == (2, True)
+    assert not (tmp_path / "none.duckdb").exists()
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,15 @@ def test_a_record_may_say_itself_that_it_is_gone(farm: Farm, tombstone: str, del
     assert farm.table()[:2] == [(1, "1.00", False), (2, "1.00", False)]
 
 
+@pytest.mark.parametrize("deletes", ["soft", "hard"])
+def test_a_tombstone_that_the_spec_names_later_tells_of_the_rows_that_are_there(farm: Farm, deletes: str) -> None:
+    farm.run([row(1), row(2, state="removed")])
+    text = spec(f"deletes: {deletes}\n    tombstone: {{property: state, values: removed}}")
+    assert farm.book([], text, "load") == {"deleted": 1}
+    kept = [(1, "1.00", False), (2, "1.00", True)]
+    assert farm.table() == (kept if deletes == "soft" else kept[:1])
+
+
 def test_a_boolean_says_so_by_being_true(farm: Farm) -> None:
     text = spec("tombstone: gone", "{id: integer, gone: boolean}")
     farm.run([{"id": 1, "gone": False}, {"id": 2, "gone": True}, {"id": 3}], text)

@@ -23,11 +23,11 @@ from typer.testing import CliRunner
 from rest_syncer.cli import app
 from rest_syncer.engine import times
 from rest_syncer.engine.clock import Clock
-from rest_syncer.engine.errors import SpecError
+from rest_syncer.engine.errors import HubError, SpecError
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options, run
-from rest_syncer.engine.schedule import Turn, When, back_off, due
-from rest_syncer.engine.serve import Ended, Served, Server, Task
+from rest_syncer.engine.schedule import Half, Turn, When, back_off, due
+from rest_syncer.engine.serve import Ended, Processes, Served, Server, Task, _ended
 from rest_syncer.engine.settings import Settings
 from rest_syncer.engine.turns import KEPT, turns_of
 from tests.farm import SPEC, Farm, Row, row, spec
@@ -203,6 +203,50 @@ def test_two_loads_into_one_warehouse_take_turns(tmp_path: Path) -> None:
 def test_no_more_than_four_are_at_work_at_once(tmp_path: Path) -> None:
     hand = serve(tmp_path, 0.9, {f"s{number}": "{pull: 1h, load: 1d}" for number in range(10)}, hub=False)
     assert sorted(minute for minute, _, _ in hand.log) == [0] * 4 + [1] * 4 + [2] * 2
+
+
+def test_a_hub_that_cannot_be_looked_at_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(one: Served, half: Half) -> Turn | None:
+        if one.source.spec.name.text == "lost":
+            raise HubError("hub s3://nowhere: cannot be listed")
+        return None
+
+    monkeypatch.setattr(Served, "last", looked)
+    hand = serve(tmp_path, 7, {"lost": "{}", "well": "{}"}, fails=frozenset({"lost pull"}))
+    assert hand.minutes("well", "pull") == [0, 180, 360]
+    assert len(hand.minutes("lost", "pull")) < 12, "it backs off"
+
+
+def test_a_turn_of_the_future_makes_none_come_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task may end before it writes down a turn of its own, because its spec cannot be read."""
+    monkeypatch.setattr(Served, "last", lambda one, half: turn(START + 10**13))
+    hand = serve(tmp_path, 3, {"shop": "{}"}, fails=frozenset({"shop pull", "shop load"}))
+    assert len(hand.minutes("shop", "pull")) < 10
+
+
+def test_nothing_is_begun_once_it_is_to_stop(tmp_path: Path) -> None:
+    class Stopping(Hand):
+        def start(self, task: Task) -> None:
+            super().start(task)
+            assert self.server
+            self.server.stop()
+
+    clock = Hours()
+    hand = Stopping(clock, clock.now + 3600)
+    source = parse_spec(SPEC)
+    served = [Served(source, source.spec.schedule, Options(hub=str(tmp_path / name), to=f"duckdb:{name}")) for name in ("a", "b", "c")]
+    hand.server = Server(served, hand, clock, lambda line: None)
+    hand.server.serve()
+    assert len(hand.log) == 1
+
+
+def test_a_process_that_cannot_be_begun_or_says_nothing_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task("shop", "pull", "shop.yaml")
+    with Processes() as hands:
+        monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: (_ for _ in ()).throw(OSError(12, "Cannot allocate memory")))
+        hands.start(task)
+        assert hands.next(0) == Ended(task, "failed", ("no process can be begun for it (Cannot allocate memory)",))
+    assert _ended(task, 0, b"{}", b"") == Ended(task, "failed", ("its process ended with code 0",))
 
 
 def test_a_pull_by_hand_is_a_turn(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ class DuckDB(SqlWarehouse):
 
     def look(self) -> dict[str, Known]:
         tables: dict[str, Known] = {}
+        if not (self._con or Path(self.path).exists()):  # to look makes no file
+            return tables
         where = f"WHERE database_name = {text(_CATALOG)} AND lower(schema_name) = lower({text(self.schema)})"
         columns = f"SELECT table_name, column_name, data_type, comment FROM duckdb_columns() {where} ORDER BY column_index"
         for name, column, kind, comment in self.ask(columns):

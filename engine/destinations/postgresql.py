@@ -40,6 +40,17 @@ _KINDS = {
 }  # fmt: skip
 
 
+_SETTINGS = {
+    "timezone": "UTC", "client_min_messages": "warning", "extra_float_digits": "3", "standard_conforming_strings": "on",
+    "default_transaction_isolation": r"read\ committed",
+}  # fmt: skip
+"""What is true of each session, whatever a role or a database has set: digests need all digits, and who waits for a lock has to see what
+was committed meanwhile."""
+_OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+"""What each table has of PostgreSQL's own (PostgreSQL, 5.6)."""
+
+
 class PostgreSQL(SqlWarehouse):
     """One schema of a PostgreSQL database, by what stands behind `postgresql:` in the URL that libpq takes.
 
@@ -64,8 +75,11 @@ class PostgreSQL(SqlWarehouse):
         mistakes = [mistake for table in tables for mistake in _mistakes(table)]
         if mistakes:
             raise UsageError("\n".join(mistakes))
-        self._connection()
+        ((encoding,),) = self.ask("SHOW server_encoding")
         self.close()
+        if encoding != "UTF8":
+            what = f"its encoding is {encoding}, which cannot hold all texts"
+            raise WarehouseError(f"{self.where}: {what}; make a database with ENCODING 'UTF8' TEMPLATE template0, and name that")
 
     def close(self) -> None:
         if self._con is not None:
@@ -113,15 +127,17 @@ class PostgreSQL(SqlWarehouse):
 
     def look(self) -> dict[str, Known]:
         tables: dict[str, Known] = {}
-        for table, comment, column, kind, words in self.ask(
+        for table, comment, column, kind, words, is_computed in self.ask(
             "SELECT c.relname, obj_description(c.oid, 'pg_class'), a.attname, format_type(a.atttypid, a.atttypmod), "
-            "col_description(c.oid, a.attnum) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+            "col_description(c.oid, a.attnum), a.attgenerated <> '' OR a.attidentity = 'a' "
+            "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
             "LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
             f"WHERE n.nspname = {text(self.schema)} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY c.relname, a.attnum"
         ):
             known = tables.setdefault(table, Known(comment=comment))
             if column is not None:
                 known.columns[column], known.comments[column] = kind, words
+                known.computed |= {column} if is_computed else set()
         return tables
 
     def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -133,13 +149,14 @@ class PostgreSQL(SqlWarehouse):
 
     def fitted(self, batch: Batch) -> Batch:
         """Without NUL characters in texts, and without keys that are too long for an index."""
-        return staged.fitted(batch, _unfit(batch.table))
+        return staged.fitted(batch, _unfit(batch.table.types, batch.table.key))
 
     def put(self, batch: Batch) -> str:
-        return self._put("rows", batch.table.types | ORDER, batch.files, list(_unfit(batch.table)))
+        return self._put("rows", batch.table.types | ORDER, batch.files, list(_unfit(batch.table.types, batch.table.key)))
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
-        return self._put(table, types, files, [])
+        """No row can have a key that does not fit."""
+        return self._put(table, types, files, list(_unfit(types, [name for name in types if not name.startswith("_syncer_")])))
 
     def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], unfit: Sequence[Unfit]) -> str:
         """Columns of Parquet files into a temporary table, by way of a file beside them."""
@@ -170,9 +187,7 @@ class PostgreSQL(SqlWarehouse):
     def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._con is None:
             try:
-                self._con = psycopg.connect(
-                    self.url, autocommit=True, options="-c timezone=UTC -c client_min_messages=warning", application_name="syncer"
-                )
+                self._con = psycopg.connect(self.url, autocommit=True, options=_OPTIONS, client_encoding="UTF8", application_name="syncer")
             except psycopg.Error as error:
                 what = "correct the URL, PGPASSWORD or ~/.pgpass, or start the server"
                 raise WarehouseError(f"{self.where}: cannot be opened ({_why_not(error)}); {what}") from None
@@ -187,16 +202,22 @@ def _mistakes(table: Table) -> Iterator[str]:
     for name in (table.schema, table.name, *(column.name for column in table.columns)):
         if len(name.encode()) > LONGEST_NAME:
             yield f"{table.name}: the name {name} is longer than {LONGEST_NAME} bytes, which PostgreSQL would cut off; shorten it"
-
-
-def _unfit(table: Table) -> Iterator[Unfit]:
     for column in table.columns:
-        is_key = column.name in table.key
-        if odd := _holds_nul(column.name, column.type):
-            yield Unfit(column.name, "holds a NUL character, which no text of PostgreSQL can", odd, is_key)
-        if column.type == "VARCHAR" and is_key:
-            too_long = f"strlen({quoted(column.name)}) > {LONGEST_KEY}"
-            yield Unfit(column.name, f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True)
+        if column.name in _SYSTEM_COLUMNS:
+            what = f"each table of PostgreSQL has a column {column.name} of its own"
+            yield f"{table.name}.{column.name}: {what}; give the property another name, with `from: {column.name}`"
+        if column.name in table.key and column.type.startswith("JSON"):
+            yield f"{table.name}.{column.name}: of type json, which no key of PostgreSQL can be; make it a string"
+
+
+def _unfit(types: Mapping[str, str], key: Sequence[str]) -> Iterator[Unfit]:
+    for name, type_ in types.items():
+        if odd := _holds_nul(name, type_):
+            yield Unfit(name, "holds a NUL character, which no text of PostgreSQL can", odd, name in key)
+    texts = [name for name in key if types[name] == "VARCHAR"]
+    if texts:
+        too_long = f"{' + '.join(f'strlen({quoted(name)})' for name in texts)} > {LONGEST_KEY}"
+        yield Unfit(texts[0], f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True)
 
 
 def _holds_nul(name: str, type_: str) -> str | None:

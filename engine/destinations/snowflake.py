@@ -50,7 +50,14 @@ NETWORK_TIMEOUT = 120
 
 _PARAMETERS = ("warehouse", "role", "host", "port", "protocol", "network_timeout")
 """What may stand behind the `?` of a URL."""
-_SESSION = {"TIMEZONE": "UTC", "LOCK_TIMEOUT": 900, "QUERY_TAG": "syncer", "CLIENT_TELEMETRY_ENABLED": False}
+_SESSION = {
+    "TIMEZONE": "UTC", "LOCK_TIMEOUT": 900, "QUERY_TAG": "syncer", "CLIENT_TELEMETRY_ENABLED": False,
+    "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 0, "QUOTED_IDENTIFIERS_IGNORE_CASE": False, "DATE_INPUT_FORMAT": "AUTO",
+    "TIMESTAMP_TZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM",
+}  # fmt: skip
+"""What is true of each session, whatever an account has set. Many rows at once would make the connector create a stage for them, which
+ends a transaction; and an instant's text, of which digests are made, has all its digits."""
+_ROWS_AT_ONCE = 1000
 _FILE_BYTES = "64MB"
 _KINDS = {
     "VARCHAR": "VARCHAR", "BIGINT": "NUMBER(19,0)", "INTEGER": "NUMBER(10,0)", "DOUBLE": "FLOAT", "BOOLEAN": "BOOLEAN",
@@ -187,7 +194,7 @@ class Snowflake(SqlWarehouse):
             self.ask(f"CREATE OR REPLACE TEMPORARY TABLE {name} ({listed})")
             self.ask(f"CREATE TEMPORARY STAGE {stage}")
             self.ask(f"PUT {self.text(f'file://{place}/rows/*')} @{stage} AUTO_COMPRESS = FALSE")
-        self.ask(f"COPY INTO {name} FROM (SELECT {read} FROM @{stage}) FILE_FORMAT = (TYPE = PARQUET) PURGE = TRUE")
+        self.ask(f"COPY INTO {name} FROM (SELECT {read} FROM @{stage}) FILE_FORMAT = (TYPE = PARQUET NULL_IF = ()) PURGE = TRUE")
         return name
 
     def _read(self, value: str, type_: str) -> str:
@@ -242,7 +249,8 @@ class Snowflake(SqlWarehouse):
                 if rows is None:
                     cursor.execute(sql)
                 else:
-                    cursor.executemany(sql, rows)
+                    for first in range(0, len(rows), _ROWS_AT_ONCE):
+                        cursor.executemany(sql, rows[first : first + _ROWS_AT_ONCE])
                 return [tuple(row) for row in cursor.fetchall()]
         except errors.Error as error:
             self._is_lost = self._is_lost or _is_loss(error)

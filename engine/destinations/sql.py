@@ -11,9 +11,10 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar
+from functools import wraps
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from ..errors import WarehouseError
 from ..hub.segment import run_of
@@ -21,6 +22,9 @@ from ..project import quoted, text
 from . import KEYS, LISTS, TOLD, Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
 from .versions import Versions
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PUT = ("rows", "keys", "told", "lists")
 """What a batch brings, each of which may be a temporary table of that name."""
@@ -67,6 +71,22 @@ class Known:
     columns: dict[str, str] = field(default_factory=dict)
     comments: dict[str, str | None] = field(default_factory=dict)
     comment: str | None = None
+    computed: set[str] = field(default_factory=set)
+    """The columns whose values the warehouse makes itself."""
+
+
+def _saying(method: Callable[Concatenate[SqlWarehouse, P], T]) -> Callable[Concatenate[SqlWarehouse, P], T]:
+    """A method in which what a statement raises becomes a WarehouseError."""
+
+    @wraps(method)
+    def said(self: SqlWarehouse, /, *args: P.args, **options: P.kwargs) -> T:
+        try:
+            return method(self, *args, **options)
+        except self.errors as error:
+            cause, way_out = self.told(error)
+            raise WarehouseError(f"{self.where}: cannot be read ({cause}); {way_out}") from error
+
+    return said
 
 
 class SqlWarehouse:
@@ -210,6 +230,7 @@ class SqlWarehouse:
 
     # What all do alike.
 
+    @_saying
     def identity(self, hub: str) -> str:
         with self._ready():
             known = self._own_id() or secrets.token_hex(4)
@@ -221,11 +242,13 @@ class SqlWarehouse:
         ((known,),) = self.ask(f"SELECT max(warehouse) FROM {self.name('_syncer_receipts')}")
         return str(known) if known else None
 
+    @_saying
     def hubs(self) -> Sequence[str]:
         if not self._is_ours("_syncer_receipts", _RECEIPTS.keys() - _LATER):
             return []
         return [str(hub) for (hub,) in self.ask(f"SELECT DISTINCT hub FROM {self.name('_syncer_receipts')} ORDER BY 1")]
 
+    @_saying
     def seen(self, hub: str, table: Table) -> Seen:
         columns = {self.fold(name): kind for name, kind in self._known(table.name).columns.items()}
         self._check_kind(table, columns)
@@ -315,6 +338,7 @@ class SqlWarehouse:
         self._add("_syncer_receipts", [{**row, "warehouse": self._own_id(), **asdict(receipt)}])
         return receipt
 
+    @_saying
     def books(self, hub: str, collection: str) -> Mapping[int, Receipt]:
         rows = self.ask(
             f"SELECT load, {', '.join(map(self.quoted, BOOK))} FROM {self.name('_syncer_receipts')} "
@@ -322,6 +346,7 @@ class SqlWarehouse:
         )
         return {int(row[0]): Receipt(*(int(value or 0) for value in row)) for row in rows}
 
+    @_saying
     def rejects(self, samples: int = 5) -> Sequence[Rejected]:
         if not self._is_ours("_syncer_rejects", _REJECTS):
             return []
@@ -336,6 +361,7 @@ class SqlWarehouse:
             found.append(Rejected(collection, name, type_, bool(whole), int(count), reason, segment, [raw for (raw,) in raws]))
         return found
 
+    @_saying
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with self._ready():
             self._add("_syncer_runs", rows)
@@ -440,7 +466,8 @@ class SqlWarehouse:
     def _kept(self, table: Table) -> list[str]:
         """Columns that the spec no longer names: what they hold stays."""
         declared = {self.fold(column.name) for column in table.columns} | ADDED.keys() | OF_VERSIONS.keys()
-        return [name for name in self._known(table.name).columns if self.fold(name) not in declared]
+        known = self._known(table.name)
+        return [name for name in known.columns if self.fold(name) not in declared and name not in known.computed]
 
     def _add_rejects(self, batch: Batch) -> None:
         """Write down what the batch's records had that could not be read."""
@@ -471,7 +498,9 @@ class SqlWarehouse:
 
     def _refused(self, batch: Batch) -> str | None:
         """A table expression of what was rejected of each version, by `_segment`; None where nothing was."""
-        mine = f"FROM {self.name('_syncer_rejects')} WHERE collection = {self.text(batch.table.name)} AND NOT whole_record"
+        named = ", ".join(self.text(column.name) for column in batch.table.columns)
+        where = f"collection = {self.text(batch.table.name)} AND NOT whole_record AND property IN ({named})"
+        mine = f"FROM {self.name('_syncer_rejects')} WHERE {where}"
         if not self.ask(f"SELECT 1 {mine} LIMIT 1"):
             return None
         words = self.joined("property || chr(31) || raw || chr(31) || reason || chr(30)", ["property", "raw", "reason"])

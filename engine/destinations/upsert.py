@@ -224,6 +224,7 @@ class Upsert:
             is_told = f"({is_told} OR NOT b._syncer_counted)"
         gone = f"({self._is_gone('b')} OR b._syncer_run < {batch.gone_since or 0} OR {is_told})"
         back = f"(t._deleted_at IS NOT NULL AND NOT {gone})"
+        goes = f"(t._deleted_at IS NULL AND {self._is_gone('b')})"
         none = gone if table.deletes == "hard" else "false"
         if refused:  # of two versions with one NULL, the API may have sent different values that could not be read
             differs += " OR is_refused.told IS DISTINCT FROM was_refused.told"
@@ -242,7 +243,7 @@ class Upsert:
             f"SELECT b._segment, b._syncer_run, b._syncer_counted, {is_told} AS _syncer_told, {columns}, t._deleted_at AS _syncer_gone_at, "
             f"CASE WHEN t._segment IS NULL AND {none} THEN 'filtered' WHEN t._segment IS NULL THEN 'inserted' "
             f"WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
-            f"WHEN {back} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
+            f"WHEN {back} OR {goes} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
             f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{joined}"
         )
 
