@@ -150,7 +150,7 @@ class Hub:
         collections, damage, behind, run = dict(known.collections), dict[str, dict[str, Damage]](), 0, last.run
         for name in only or {**known.collections, **last.segments, **dict.fromkeys(self._collections())}:
             noted, heads, there = self.damage(name), list[Head](), self.segments(name)
-            run = max(run, run_of(there[-1]) if there else 0)  # a plan may be lost: its number is not given twice
+            run = max([run, *map(run_of, {*there, *noted})])  # a plan may be lost: its number is not given twice
             for segment in there:
                 if not known.of(name).has(segment):
                     try:

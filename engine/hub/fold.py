@@ -87,7 +87,7 @@ class HubState:
     """Everything a plan needs to know of a hub."""
 
     run: int = 0
-    """The number of the last plan."""
+    """The number of the last run: of the last plan, or of a later segment whose plan is lost."""
     collections: dict[str, CollectionState] = field(default_factory=dict)
     damage: dict[str, dict[str, Damage]] = field(default_factory=dict)
     """By collection, the segments that cannot be read: nothing of them is in `collections`, unless it was known before."""
