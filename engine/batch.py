@@ -19,6 +19,7 @@ from .lists import readable, untold_ends, whole_lists
 from .parse import Source
 from .piece import Staged
 from .plan import Loaded, LoadStep, Telling, WholeList, every_pass_tells, load_step, overtaken_since, proving, settled, telling
+from .project import Unfit
 from .spec import Collection, feed_name, property_fingerprints
 from .stage import Stage
 from .suggest import Misfit, form
@@ -118,11 +119,15 @@ class Load:
         self.hub.damaged_among(self.table.name, [*step.again, *step.keys])
         if self.telling:
             self.hub.damaged_among(feed_name(self.table.name), self.telling.segments)
+        step = step.without(self.hub.damage(self.table.name))
         makes_anew = self.anew or (self.table.keeps_versions and step.complete)
         if makes_anew and self.table.keeps_versions:
             self._require_all()
         with self.stage.work():
-            batch, note = self._batch(step.without(self.hub.damage(self.table.name)), makes_anew, now)
+            staged = self._staged(step, warehouse.unfit(self.table))
+            has_all = self.refill and not (step.lacks or self.had or self.seen.strangers)
+            makes_anew |= has_all and any(one.whole for one in staged.rejects)  # rows that came before they were rejected have to go
+            batch, note = self._batch(step, staged, makes_anew, now)
             return Done(warehouse.commit(batch), note, _misfits(batch))
 
     def _require_all(self) -> None:
@@ -136,11 +141,16 @@ class Load:
                 "the table, and it is filled with what is left"
             )
 
-    def _batch(self, step: LoadStep, makes_anew: bool, now: int) -> tuple[Batch, str | None]:
-        """The batch, staged, and what a user should know of it."""
-        name, seen, feed, staged = self.table.name, self.seen, self.telling, Staged()
-        self.stage.rows(name, self.collection, step.new, step.epoch, True, staged)
-        self.stage.rows(name, self.collection, step.again, step.epoch, False, staged)
+    def _staged(self, step: LoadStep, unfit: Sequence[Unfit]) -> Staged:
+        """The rows of a step."""
+        staged = Staged()
+        for segments, counted in ((step.new, True), (step.again, False)):
+            self.stage.rows(self.table.name, self.collection, segments, step.epoch, counted, staged, unfit)
+        return staged
+
+    def _batch(self, step: LoadStep, staged: Staged, makes_anew: bool, now: int) -> tuple[Batch, str | None]:
+        """The batch of what is staged, and what a user should know of it."""
+        name, seen, feed = self.table.name, self.seen, self.telling
         proven, note = step, None
         if (passes := self._proving(staged)) != self._proving(Staged(), ()):
             last = max((one.run for one in passes), default=None)
@@ -198,9 +208,10 @@ class Load:
         return proving(self.state, {*self.before, *self.manifest.segments}, staged.unreadable_in, list(lost))
 
     def _has_fuse(self, feed: Telling | None) -> bool:
-        """Whether too many deletions are held back: not where they were let through, or nothing of what is found gone is news."""
+        """Whether too many deletions are held back: not where they were let through, or nothing of what is found gone is news, or the
+        table was never whole."""
         was_told = self.refill and not (feed and feed.rereads)
-        is_first = self.seen.gone is None and not (feed and self.seen.load)
+        is_first = self.last.is_first_fill or (self.seen.gone is None and not (feed and self.seen.load))
         return not (was_told or is_first or self.allow_deletes or self.collection.mode == "snapshot")
 
     def _lists(self, step: LoadStep) -> tuple[list[WholeList], list[str]]:

@@ -20,7 +20,7 @@ from .hub import Ack, Manifest
 from .hub.fold import unmended
 from .hub.segment import number_of, run_of
 from .parse import Source
-from .plan import Loaded, up_to_first_gone, up_to_last_pass
+from .plan import Loaded, telling, up_to_first_gone, up_to_last_pass
 from .spec import KEY, Spec, feed_name, property_fingerprints
 from .stage import Stage
 
@@ -75,7 +75,7 @@ class Loader:
             if manifest:
                 self.hub.damaged_among(name, manifest.segments)
             else:
-                manifest = self._next(name, last, refill, owed)
+                manifest = self._next(name, last, refill, owed or seen.renames or self._is_untold(name, last, seen))
             if manifest is None:
                 break
             yield self._made(name, seen, last, manifest, refill)
@@ -158,11 +158,22 @@ class Loader:
         skipped = tuple(segment for segment in self.hub.damage(name) if not last.has(segment))
         if not taken and not refill and not owed and skipped == last.skipped:
             return None
+        is_first_fill = (last.is_first_fill or not last.load) and bool(set(waiting) - {*taken, *skipped})
         through = dict(last.through)
         for segment in taken:
             through[segment.rpartition("-")[0]] = number_of(segment)
         return self.hub.loads.plan_load(
-            self.warehouse_id, self.schema, name, replace(last, load=last.load + 1, segments=tuple(taken), through=through, skipped=skipped)
+            self.warehouse_id,
+            self.schema,
+            name,
+            replace(
+                last,
+                load=last.load + 1,
+                segments=tuple(taken),
+                through=through,
+                skipped=skipped,
+                is_first_fill=is_first_fill,
+            ),
         )
 
     def _had(self, name: str, taken: Some[str]) -> list[str]:
@@ -193,6 +204,15 @@ class Loader:
         for segment in unmended(self.hub.state(feed).of(feed), damage):
             if run_of(segment) > told:
                 yield Damaged(f"{feed}/{segment}", damage[segment].why)
+
+    def _is_untold(self, name: str, last: Manifest, seen: Seen) -> bool:
+        """Whether its delete feed told, up to what is loaded, what no load took: that was damaged, and is no longer."""
+        if seen.held_back or not self.source.spec.collections[name].feed:
+            return False
+        feed, before = feed_name(name), [segment for segment in self.hub.segments(name) if last.has(segment)]
+        lost = unmended(self.hub.state(feed).of(feed), self.hub.damage(feed))
+        found = telling(self.hub.segments(feed), lost, seen.told, (), before, held_back=False)
+        return any(run_of(segment) > found.known for segment in found.segments)
 
     def _sound(self, name: str, segments: Sequence[str], most_bytes: int) -> list[str]:
         """The first of some segments: as many as one transaction takes. Damaged ones are noted, and passed over."""

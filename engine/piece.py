@@ -105,12 +105,14 @@ class Piece:
         self.starts = list(accumulate((head.records for head in heads[:-1]), initial=0))
         self.spans = list(self._spans())
         self.unreadable: set[int] = set()
+        self.unfit: set[int] = set()
+        """The records with a key that can be read, and that the warehouse cannot hold: no row is of them."""
         self.mended: list[str] = []
         self._lines: list[bytes] | None = None
 
     def stage(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, strict: Collection[str] = frozenset()) -> Staged:
         """The rows in a file, and what was rejected: with a value of a `strict` property, the whole record."""
-        odd = self._read()
+        odd = sorted([*self._read(), *self._take_out(key)], key=attrgetter("place"))
         file = str(self.stem.with_suffix(".parquet"))
         left_out = {value.place for value in odd if value.property in strict and value.property not in key} - self.unreadable
         kept = self._write_rows(key, epoch, counted, file, left_out)
@@ -119,10 +121,10 @@ class Piece:
             there = f"{AT} IN ({', '.join(map(str, sorted(left_out)))}) AND {_there(key)}"
             left_out = {place for (place,) in self.con.execute(f"SELECT {AT} FROM ({self._sql()}) WHERE {there}").fetchall()}
         runs = set[int]()
-        if kept + len(left_out) < self.records:
+        if kept + len(left_out) + len(self.unfit) < self.records:
             keyless = [value for value in self._keyless(key) if value.place not in whole]
             odd, whole = sorted(odd + keyless, key=attrgetter("place")), whole | {value.place for value in keyless}
-            runs = {run_of(self._head_of(place)[0].name) for place in whole} or {run_of(head.name) for head in self.heads}
+            runs = {run_of(self._head_of(place)[0].name) for place in whole - self.unfit} or {run_of(head.name) for head in self.heads}
         return Staged(
             files=[file],
             read=self.records if counted else 0,
@@ -314,6 +316,25 @@ class Piece:
         rejects = [reject for reject in rejects if reject.place not in lines]
         rejects += [_OddValue(place, "", "", _shown(line), _NOT_JSON) for place, line in lines.items()]
         return sorted(rejects, key=attrgetter("place"))
+
+    def _take_out(self, key: Sequence[str]) -> list[_OddValue]:
+        """Values that are unfit become NULL, in `plain`, which has all rows then; gives what had to be rejected for that."""
+        unfit, found = self.projection.unfit, list[_OddValue]()
+        is_unfit = [f"coalesce({one.condition}, false)" for one in unfit]
+        if not unfit or not self.con.execute(f"SELECT 1 FROM ({self._sql()}) WHERE {' OR '.join(is_unfit)} LIMIT 1").fetchall():
+            return []
+        conditions: dict[str, list[str]] = {}
+        for one, condition in zip(unfit, is_unfit, strict=True):
+            conditions.setdefault(one.property, []).append(condition)
+            prop = self.projection.properties[one.property]
+            places = [place for (place,) in self.con.execute(f"SELECT {AT} FROM ({self._sql()}) WHERE {condition}").fetchall()]
+            raws = self._raws(prop.reader(one.property), places, self._parents() if prop.parent else self._records()) if places else []
+            found += [_OddValue(place, one.property, prop.type.text, _shown(raw or "null"), one.why) for place, raw in raws]
+            self.unfit |= set(places) if one.property in key else set()
+        fit = (f"CASE WHEN NOT ({' OR '.join(odd)}) THEN {quoted(name)} END AS {quoted(name)}" for name, odd in conditions.items())
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS SELECT * REPLACE ({', '.join(fit)}) FROM ({self._sql()})")
+        self.mended = []
+        return found
 
     def _raws(
         self, read: Callable[[Sequence[bytes]], list[str | None]], places: Sequence[int], documents: Sequence[bytes]

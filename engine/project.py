@@ -7,7 +7,7 @@ not read. `stage` then reads those, and only those, the slow exact way. Names of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .columns import String
@@ -35,12 +35,23 @@ def text(value: str) -> str:
 
 
 @dataclass(frozen=True)
+class Unfit:
+    """Values that a warehouse cannot hold: of which property, why, and the condition for one, over the properties' columns."""
+
+    property: str
+    why: str
+    condition: str
+
+
+@dataclass(frozen=True)
 class Projection:
     """Some properties of a collection, as SQL."""
 
     properties: dict[str, Property]
     digested: bool = False
     """Whether a digest of each record is wanted, too."""
+    unfit: Sequence[Unfit] = ()
+    """What is not to be among the rows, although it is of its type."""
 
     @property
     def of_parent(self) -> bool:
@@ -79,8 +90,8 @@ class Projection:
         return f"SELECT {AT}, {names}{digest}, concat_ws(' ', {odd}) AS {ODD} FROM (SELECT *, {values} FROM ({matched}))"
 
 
-def row_projection(collection: Collection) -> Projection:
-    return Projection(dict(collection.properties))
+def row_projection(collection: Collection, unfit: Sequence[Unfit] = ()) -> Projection:
+    return Projection(dict(collection.properties), unfit=unfit)
 
 
 def key_projection(collection: Collection) -> Projection:

@@ -29,7 +29,7 @@ from .lists import Part, readable
 from .newness import ORDER_COLUMNS, Newness
 from .piece import Piece, Staged, fill
 from .plan import AsOf, WholeList
-from .project import DIGEST, Projection, key_projection, quoted, row_projection, text, version_projection
+from .project import DIGEST, Projection, Unfit, key_projection, quoted, row_projection, text, version_projection
 from .properties import Property
 
 if TYPE_CHECKING:
@@ -102,11 +102,18 @@ class Stage:
             raise HubError(f"{self.hub}: records cannot be staged in it ({why}); free space, or correct its permissions") from error
 
     def rows(
-        self, name: str, collection: spec.Collection, segments: Sequence[str], epoch: Callable[[str], int], counted: bool, into: Staged
+        self,
+        name: str,
+        collection: spec.Collection,
+        segments: Sequence[str],
+        epoch: Callable[[str], int],
+        counted: bool,
+        into: Staged,
+        unfit: Sequence[Unfit] = (),
     ) -> None:
         """Project segments, in the hub's order, and add them to what is staged. Raises HubError for a damaged segment."""
         strict = frozenset(word for word in collection.properties if collection.on_reject_of(word) == "record")
-        projection = row_projection(collection)
+        projection = row_projection(collection, unfit)
         for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, counted, strict)):
             into.add(part)
 

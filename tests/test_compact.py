@@ -172,6 +172,18 @@ def test_a_warehouse_that_was_put_back_takes_nothing_for_gone_that_is_there(farm
     assert receipt and (receipt.updated, receipt.deleted) == (5, 0)
 
 
+@pytest.mark.parametrize("mode", ["upsert", "history"])
+def test_the_first_fill_of_a_table_holds_no_deletions_back(farm: Farm, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pass found gone long ago was there again long ago, or was let through where people looked at it."""
+    text = SPEC.replace("key: id", f"key: id\n    mode: {mode}")
+    for rows in (MANY, MANY[:15], MANY):
+        farm.run(rows, text, "pull")
+    monkeypatch.setattr(load, "LOAD_BYTES", 1)
+    farm.book([], text, "load")
+    assert len(farm.table()) == 30 + 15 * (mode == "history")
+    assert farm.run(MANY[:15], text).status == "failed", "later ones are held back"
+
+
 def test_what_has_no_key_or_is_left_out_replaces_nothing(farm: Farm) -> None:
     text = LATEST.replace("key: id", "key: id\n    on_reject: record")
     good, bad = row(1), row(1, "2.00") | {"at": "soon"}

@@ -332,6 +332,22 @@ def test_a_damaged_segment_of_it_is_told_and_holds_off_what_follows(farm: Farm) 
 
 
 @pytest.mark.many
+def test_what_a_restored_segment_of_it_tells_is_loaded_without_new_records(farm: Farm) -> None:
+    go(farm, WHOLE, [], row(1), row(2))
+    go(farm, WHOLE, [went(1, 30)], row(3), verb="pull")
+    hub = Hub(farm.folder / "hub", "shop")
+    file = segment_file(hub, "orders.deleted", "000002-01-000000")
+    held = file.read_bytes()
+    file.write_bytes(b"gone")
+    assert farm.run([], WHOLE, "load").status == "incomplete"
+    assert alive(farm) == [1, 2, 3]
+    file.write_bytes(held)
+    assert hub.verify() == []
+    assert go(farm, WHOLE, [], verb="load") == {"deleted": 1}
+    assert go(farm, WHOLE, [], verb="load") == {}
+
+
+@pytest.mark.many
 @pytest.mark.parametrize("text", [SILENT, WHOLE])
 def test_what_is_thinned_decides_nothing(farm: Farm, text: str) -> None:
     kept = text + "keep: latest\n"

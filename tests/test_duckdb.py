@@ -53,6 +53,14 @@ def test_a_schema_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert shop.ask(f"SELECT sum FROM w.{quoted(name)}.orders") == [("b",)]
 
 
+def test_in_new_rows_a_column_of_the_users_own_holds_its_default(shop: Shop) -> None:
+    shop.load(v(1))
+    shop.change("ALTER TABLE shop.orders ADD COLUMN mine VARCHAR DEFAULT 'new'")
+    shop.change("UPDATE shop.orders SET mine = 'old'")
+    shop.load(v(1, "2.00", 20), v(2))
+    assert shop.ask("SELECT id, sum, mine FROM shop.orders ORDER BY id") == [(1, "2.00", "old"), (2, "1.00", "new")]
+
+
 def test_a_file_may_be_called_like_its_schema(tmp_path: Path) -> None:
     shop = Shop(tmp_path, DuckDB(str(tmp_path / "shop.duckdb"), "shop"), File(tmp_path / "shop.duckdb"))
     shop.target.identity(HUB)

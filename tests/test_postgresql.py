@@ -14,9 +14,9 @@ from rest_syncer.cli import app
 from rest_syncer.engine.destinations import Column, Receipt
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
 from rest_syncer.engine.errors import UsageError, WarehouseError
-from tests.farm import SPEC, Farm, spec
+from tests.farm import SPEC, Farm, row, spec, told
 from tests.postgres import Server
-from tests.shop import HUB, ORDERS, Database, Shop, V, v
+from tests.shop import HUB, ORDERS, Database, Shop, v
 
 SECRET = "hush-hush"
 
@@ -132,12 +132,50 @@ def test_names_and_keys_that_it_cannot_have_are_told_before_any_request(shop: Sh
     ]
 
 
-def test_a_key_of_texts_that_are_too_long_together_is_rejected(shop: Shop) -> None:
-    table = replace(ORDERS, columns=[*ORDERS.columns, Column("more", "VARCHAR", None)], key=["sum", "more"])
-    long = V({"id": 1, "sum": "x" * 1500, "at": 1, "more": "y" * 1500})
-    short = V({"id": 2, "sum": "x" * 500, "at": 1, "more": "y" * 500}, line=2)
-    receipt = shop.load(long, short, table=table)
-    assert (receipt.inserted, receipt.rejected) == (1, 1)
+@pytest.fixture
+def there(postgres: Server, tmp_path: Path) -> Farm:
+    return Farm(tmp_path, Database(postgres.database()))
+
+
+def rejects(farm: Farm) -> list[tuple[object, ...]]:
+    return farm.client.ask("SELECT property, type, raw, whole_record FROM shop._syncer_rejects ORDER BY segment, property")
+
+
+def test_a_key_of_texts_that_are_too_long_together_is_rejected_and_hides_no_deletion(there: Farm) -> None:
+    text = spec("max_delete_share: 100%", "{id: string, more: string}").replace("key: id", "key: [id, more]")
+    long, short = ({"id": word * size, "more": word * size} for word, size in (("x", 1500), ("y", 500)))
+    assert there.book([long, short, {"id": "z", "more": "z"}], text) == {"inserted": 2, "rejected": 1}
+    assert there.book([long, short], text) == {"unchanged": 1, "rejected": 1, "deleted": 1}
+    assert [(name, whole) for name, _, _, whole in rejects(there)] == [("id", True)]
+
+
+def test_what_only_the_database_cannot_hold_is_rejected_as_the_spec_says(there: Farm) -> None:
+    odd = [row(1), row(2, "a\0b"), row(3, state="\0")]
+    assert there.book(odd) == {"inserted": 3}
+    assert there.table("id, sum, state") == [(1, "1.00", None), (2, None, None), (3, "1.00", None)]
+    assert rejects(there) == [("sum", "string", '"a\\u0000b"', False), ("state", "string", '"\\u0000"', False)]
+    strict = spec("on_reject: record")
+    assert there.book([], strict, "load") == {}
+    assert there.table("id") == [(1,)], "what came before it was rejected goes, too"
+    assert there.book([row(1), row(2, "a\0b"), row(3)], strict) == {"inserted": 1, "unchanged": 1, "rejected": 1}
+    assert there.table("id, _deleted_at IS NOT NULL") == [(1, False), (3, False)]
+    assert "values do not fit, and `on_reject: fail` lets" in told(there.run([row(1, "\0")], spec("on_reject: fail")))
+
+
+def test_a_replay_leaves_alone_what_refers_to_the_rows(there: Farm) -> None:
+    there.run([row(1), row(2)])
+    there.run([row(1, "2.00"), row(2)])
+    there.client.ask("CREATE TABLE shop.notes (order_id bigint REFERENCES shop.orders ON DELETE CASCADE)")
+    there.client.ask("CREATE TABLE shop.bills (order_id bigint REFERENCES shop.orders)")
+    there.client.ask("INSERT INTO shop.notes VALUES (1), (2)")
+    there.client.ask("INSERT INTO shop.bills VALUES (1)")
+    there.client.ask("UPDATE shop.orders SET sum = 'spoilt' WHERE id = 1")
+    assert there.book([], verb="replay") == {}
+    assert there.table() == [(1, "2.00", False), (2, "1.00", False)]
+    assert there.client.ask("SELECT * FROM shop.notes ORDER BY 1") == [(1,), (2,)]
+    there.client.ask("INSERT INTO shop.orders SELECT 9, sum, state, at, _synced_at, _deleted_at, _segment FROM shop.orders WHERE id = 1")
+    there.client.ask("INSERT INTO shop.bills VALUES (9)")
+    assert "rows of another table refer to" in told(there.run([], verb="replay"))
 
 
 def test_a_deletion_of_a_key_that_no_row_can_have_is_nothing(farm: Farm) -> None:

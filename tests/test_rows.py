@@ -250,6 +250,30 @@ def test_a_renamed_column_keeps_its_values_and_is_not_filled_again(farm: Farm) -
     assert (farm.table("id, amount"), farm.written()) == ([(1, "1.00"), (2, "y")], {1: 1, 2: 2})
 
 
+@pytest.mark.many
+def test_a_column_is_renamed_without_new_records(farm: Farm) -> None:
+    farm.run([row(1)])
+    renamed = spec(properties="{id: integer, total: {type: string, was: sum, from: sum}, state: string, at: timestamp}")
+    assert farm.book([], renamed, "load") == {}
+    assert (farm.table("id, total"), farm.written()) == ([(1, "1.00")], {1: 1})
+
+
+def test_a_column_of_the_users_own_is_not_taken_for_a_property(farm: Farm) -> None:
+    named = spec(properties="{id: integer, sum: string, mine: {type: string, from: state}}")
+    farm.run([row(1)])
+    farm.client.ask("ALTER TABLE shop.orders ADD COLUMN mine VARCHAR")
+    farm.client.ask("UPDATE shop.orders SET mine = 'precious'")
+    for verb in ("run", "replay"):
+        summary = farm.run([row(1)], named, verb)
+        assert "shop.orders has mine, which syncer did not make; rename that there, or rename the property, with `from" in told(summary)
+    assert farm.table("id, mine") == [(1, "precious")]
+    farm.client.ask("ALTER TABLE shop.orders RENAME COLUMN mine TO ours")
+    farm.run([row(1, state="new")], named)
+    assert farm.table("id, mine, ours") == [(1, "new", "precious")]
+    farm.run([row(1)])
+    assert farm.book([], named, "load") == {}, "what it named before is its own"
+
+
 def test_a_renamed_key_stays_the_key(farm: Farm) -> None:
     farm.run([row(1), row(2)])
     renamed = SPEC.replace("key: id", "key: number").replace("{id: integer", "{number: {type: integer, was: id, from: id}")

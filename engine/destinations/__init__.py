@@ -16,6 +16,7 @@ from ..deletes import Deletes, Share, Tombstone
 from ..errors import UsageError
 from ..kinds import did_you_mean
 from ..piece import RejectedValue
+from ..project import Unfit
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,8 @@ class Seen:
     """Whether the table is there; a table that was dropped is filled again from the hub."""
     fits: bool = False
     """Whether it has the declared columns, each of its type; what it has not is filled from the hub."""
+    renames: bool = False
+    """Whether some of these still have the names of before."""
     strangers: bool = False
     """Whether it has rows of another hub."""
     gone: int | None = None
@@ -245,6 +248,9 @@ class Warehouse(Protocol):
 
     def books(self, hub: str, collection: str) -> Mapping[int, Receipt]:
         """The receipts of a hub's collection, by load."""
+
+    def unfit(self, table: Table) -> Sequence[Unfit]:
+        """Which values of a table's types it cannot hold: a batch comes without them."""
 
     def commit(self, batch: Batch) -> Receipt:
         """Take a batch, whole or not at all; a batch whose number was committed before gives that receipt.

@@ -27,10 +27,10 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from ..errors import UsageError, WarehouseError
-from ..project import quoted
+from ..project import Unfit, quoted
 from . import Batch, Table, staged
 from .sql import ADDED, Known, SqlWarehouse, stepwise
-from .staged import ORDER, Unfit
+from .staged import ORDER
 from .upsert import InPlace, Upsert
 
 MOST_COLUMNS = 10_000
@@ -176,7 +176,7 @@ class BigQuery(SqlWarehouse):
         """As JSON texts: a parameter that is an array can hold no NULL."""
         names = ", ".join(map(self.quoted, columns))
         values = ", ".join(self._out_of_json(f"JSON_VALUE(one, '$[{place}]')", kind) for place, kind in enumerate(columns.values()))
-        for piece in _pieces(json.dumps([row.get(name) for name in columns]) for row in rows):
+        for piece in _pieces(json.dumps([staged.cut(row.get(name), LONGEST_TEXT) for name in columns]) for row in rows):
             given = bigquery.ScalarQueryParameter("rows", "STRING", piece)
             self._run(f"INSERT INTO {self.name(table)} ({names}) SELECT {values} FROM UNNEST(JSON_QUERY_ARRAY(@rows)) AS one", given)
 
@@ -185,30 +185,26 @@ class BigQuery(SqlWarehouse):
             return self.instant(f"CAST({value} AS INT64)")
         return value if self.kind(kind) == "STRING" else f"CAST({value} AS {self.kind(kind)})"
 
-    def fitted(self, batch: Batch) -> Batch:
-        """Without texts that are too long, and without days that BigQuery's calendar lacks."""
-        return staged.fitted(batch, _unfit(batch.table))
+    def unfit(self, table: Table) -> Sequence[Unfit]:
+        """Texts that are too long."""
+        return list(_unfit(table))
 
     def put(self, batch: Batch) -> str:
-        types = batch.table.types
-        return self._put(types | ORDER, batch.files, list(_unfit(batch.table)))
+        return self.put_columns("rows", batch.table.types | ORDER, batch.files)
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
-        return self._put(types, files, [])
-
-    def _put(self, types: Mapping[str, str], files: Sequence[str], unfit: Sequence[Unfit]) -> str:
-        """Columns of Parquet files into a table of their own; a table expression that calls them by their names."""
-        table, folder = f"_syncer_staged_{secrets.token_hex(8)}", Path(files[0]).parent
+        """In a table of their own, under a name of its own; a table expression that calls them by their names."""
+        staging, folder = f"_syncer_staged_{secrets.token_hex(8)}", Path(files[0]).parent
         written = {column: _written(column, type_) for column, type_ in types.items()}
         listed = ", ".join(f"c{place} {self.kind(type_)}" for place, type_ in enumerate(types.values()))
         day = "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))"
-        self.ask(f"CREATE TABLE {self.name(table)} ({listed}) {day}")
-        self._staged.append(table)
+        self.ask(f"CREATE TABLE {self.name(staging)} ({listed}) {day}")
+        self._staged.append(staging)
         with TemporaryDirectory(dir=folder) as place:
-            staged.copy(staged.selected(files, written, unfit), f"{place}/rows.parquet", "FORMAT parquet", folder)
-            self._load(table, Path(f"{place}/rows.parquet"))
+            staged.copy(staged.selected(files, written), f"{place}/rows.parquet", "FORMAT parquet", folder)
+            self._load(staging, Path(f"{place}/rows.parquet"))
         named = ", ".join(f"c{place} AS {self.quoted(column)}" for place, column in enumerate(types))
-        return f"(SELECT {named} FROM {self.name(table)})"
+        return f"(SELECT {named} FROM {self.name(staging)})"
 
     def temporary(self, table: str) -> str:
         return f"_SESSION.{table}_{self._prepared_loads}"
@@ -306,12 +302,9 @@ def _mistakes(table: Table) -> Iterator[str]:
 
 def _unfit(table: Table) -> Iterator[Unfit]:
     for column in table.columns:
-        name, is_key = quoted(column.name), column.name in table.key
-        if column.type in ("DATE", "TIMESTAMPTZ"):
-            yield Unfit(column.name, "is not of the years 1 to 9999, which BigQuery has", f"year({name}) NOT BETWEEN 1 AND 9999", is_key)
         if column.type in ("VARCHAR", "JSON") or column.type.endswith("[]"):
             too_long = f"strlen({_written(column.name, column.type)}) > {LONGEST_TEXT}"
-            yield Unfit(column.name, "is longer than 10 MB, which no value of BigQuery's can be", too_long, is_key)
+            yield Unfit(column.name, "is longer than 10 MB, which no value of BigQuery's can be", too_long)
 
 
 def _written(name: str, type_: str) -> str:

@@ -27,7 +27,7 @@ from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, W
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ..errors import WarehouseError
-from ..project import quoted, text
+from ..project import Unfit, quoted, text
 from . import Batch, Receipt, Rejected, Seen, Table
 from .duckdb import DuckDB
 from .sql import ADDED, OF_VERSIONS, OURS
@@ -107,6 +107,9 @@ class DeltaLake:
         with self._alone(), self._mirror(ours=()) as mirror:
             mirror.record(rows)
             tidy(self._append(mirror, _RUNS))
+
+    def unfit(self, table: Table) -> Sequence[Unfit]:
+        return ()
 
     def close(self) -> None:
         """Nothing is held between calls."""

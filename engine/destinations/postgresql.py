@@ -7,7 +7,7 @@ advisory lock, which dies with its connection. `json` columns are `json` and not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, ClassVar
@@ -18,10 +18,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
-from ..project import quoted, text
+from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
 from .sql import ADDED, PUT, Known, SqlWarehouse
-from .staged import ORDER, Unfit
+from .staged import ORDER
 from .upsert import TEMPORARY, InPlace
 
 MOST_COLUMNS = 1600
@@ -100,6 +100,8 @@ class PostgreSQL(SqlWarehouse):
             return "permission denied", "grant CREATE on the database, or make the schema and grant USAGE and CREATE on it"
         if isinstance(error, psycopg.errors.DependentObjectsStillExist):
             return "a view depends on a column that has to change", "drop that, and run again"
+        if isinstance(error, psycopg.errors.ForeignKeyViolation):
+            return "rows of another table refer to some that have to go", "delete those, or let ON DELETE CASCADE do it, and run again"
         if isinstance(error, psycopg.errors.DiskFull):
             return "the disk is full", "free space, and run again"
         if isinstance(error, psycopg.errors.ProgramLimitExceeded):
@@ -147,18 +149,18 @@ class PostgreSQL(SqlWarehouse):
         with self._connection().cursor() as cursor:
             cursor.executemany(f"INSERT INTO {self.name(table)} ({names}) VALUES ({marks})".encode(), values)
 
-    def fitted(self, batch: Batch) -> Batch:
-        """Without NUL characters in texts, and without keys that are too long for an index."""
-        return staged.fitted(batch, _unfit(batch.table.types, batch.table.key))
+    def unfit(self, table: Table) -> Sequence[Unfit]:
+        """NUL characters in texts, and keys that are too long for an index."""
+        return list(_unfit(table.types, table.key))
 
     def put(self, batch: Batch) -> str:
-        return self._put("rows", batch.table.types | ORDER, batch.files, list(_unfit(batch.table.types, batch.table.key)))
+        return self._put("rows", batch.table.types | ORDER, batch.files)
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
         """No row can have a key that does not fit."""
-        return self._put(table, types, files, list(_unfit(types, [name for name in types if not name.startswith("_syncer_")])))
+        return self._put(table, types, files, _unfit(types, [name for name in types if not name.startswith("_syncer_")]))
 
-    def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], unfit: Sequence[Unfit]) -> str:
+    def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], unfit: Iterable[Unfit] = ()) -> str:
         """Columns of Parquet files into a temporary table, by way of a file beside them."""
         self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
         written, folder = {name: _written(name, type_) for name, type_ in types.items()}, Path(files[0]).parent
@@ -213,11 +215,11 @@ def _mistakes(table: Table) -> Iterator[str]:
 def _unfit(types: Mapping[str, str], key: Sequence[str]) -> Iterator[Unfit]:
     for name, type_ in types.items():
         if odd := _holds_nul(name, type_):
-            yield Unfit(name, "holds a NUL character, which no text of PostgreSQL can", odd, name in key)
+            yield Unfit(name, "holds a NUL character, which no text of PostgreSQL can", odd)
     texts = [name for name in key if types[name] == "VARCHAR"]
     if texts:
         too_long = f"{' + '.join(f'strlen({quoted(name)})' for name in texts)} > {LONGEST_KEY}"
-        yield Unfit(texts[0], f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long, True)
+        yield Unfit(texts[0], f"is longer than {LONGEST_KEY:,} bytes, which no key of PostgreSQL can be", too_long)
 
 
 def _holds_nul(name: str, type_: str) -> str | None:

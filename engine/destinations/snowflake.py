@@ -31,10 +31,10 @@ from snowflake.connector import errors
 from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..kinds import did_you_mean
-from ..project import quoted, text
+from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
 from .sql import Known, SqlWarehouse, stepwise
-from .staged import ORDER, Unfit
+from .staged import ORDER
 from .upsert import InPlace, Upsert
 
 LONGEST_NAME = 255
@@ -167,22 +167,18 @@ class Snowflake(SqlWarehouse):
 
     def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
         marks = ", ".join(self.instant("?") if kind == "TIMESTAMPTZ" else "?" for kind in columns.values())
-        values = [[_cut(row.get(name)) for name in columns] for row in rows]
+        values = [[staged.cut(row.get(name), LONGEST_TEXT) for name in columns] for row in rows]
         names = ", ".join(map(self.quoted, columns))
         self._execute(f"INSERT INTO {self.name(table)} ({names}) VALUES ({marks})", values)
 
-    def fitted(self, batch: Batch) -> Batch:
-        """Without texts and lists that are too long, and without days that Snowflake's calendar lacks."""
-        return staged.fitted(batch, _unfit(batch.table))
+    def unfit(self, table: Table) -> Sequence[Unfit]:
+        """Texts and lists that are too long."""
+        return list(_unfit(table))
 
     def put(self, batch: Batch) -> str:
-        types = batch.table.types
-        return self._put("rows", types | ORDER, batch.files, list(_unfit(batch.table)))
+        return self.put_columns("rows", batch.table.types | ORDER, batch.files)
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
-        return self._put(table, types, files, [])
-
-    def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], unfit: Sequence[Unfit]) -> str:
         """Columns of Parquet files into a temporary table. On their way they are called by numbers, and are of plain types."""
         name, stage = self.temporary(table), f"_SYNCER_{secrets.token_hex(8).upper()}"
         listed = ", ".join(f"{self.quoted(column)} {self.kind(type_)}" for column, type_ in types.items())
@@ -190,7 +186,7 @@ class Snowflake(SqlWarehouse):
         read = ", ".join(self._read(f"$1:c{place}", type_) for place, type_ in enumerate(types.values()))
         folder = Path(files[0]).parent
         with TemporaryDirectory(dir=folder) as place:
-            staged.copy(staged.selected(files, written, unfit), f"{place}/rows", f"FORMAT parquet, FILE_SIZE_BYTES '{_FILE_BYTES}'", folder)
+            staged.copy(staged.selected(files, written), f"{place}/rows", f"FORMAT parquet, FILE_SIZE_BYTES '{_FILE_BYTES}'", folder)
             self.ask(f"CREATE OR REPLACE TEMPORARY TABLE {name} ({listed})")
             self.ask(f"CREATE TEMPORARY STAGE {stage}")
             self.ask(f"PUT {self.text(f'file://{place}/rows/*')} @{stage} AUTO_COMPRESS = FALSE")
@@ -311,12 +307,9 @@ def _mistakes(table: Table) -> Iterator[str]:
 
 def _unfit(table: Table) -> Iterator[Unfit]:
     for column in table.columns:
-        name, is_key = quoted(column.name), column.name in table.key
-        if column.type in ("DATE", "TIMESTAMPTZ"):
-            yield Unfit(column.name, "is not of the years 1 to 9999, which Snowflake has", f"year({name}) NOT BETWEEN 1 AND 9999", is_key)
         if column.type in ("VARCHAR", "JSON") or column.type.endswith("[]"):
             too_long = f"strlen({_written(column.name, column.type)}) > {LONGEST_TEXT}"
-            yield Unfit(column.name, "is longer than 16 MB, which no value of Snowflake's can be", too_long, is_key)
+            yield Unfit(column.name, "is longer than 16 MB, which no value of Snowflake's can be", too_long)
 
 
 def _written(name: str, type_: str) -> str:
@@ -334,12 +327,6 @@ def _spoken(name: str) -> str:
     if not _PLAIN.fullmatch(name):
         return name
     return name.lower() if name == name.upper() else _Exact(name)
-
-
-def _cut(value: Any) -> Any:
-    """A value of syncer's own tables; a rejected one may be longer than a column."""
-    is_long = isinstance(value, str) and len(value.encode()) > LONGEST_TEXT
-    return value[: staged.LONGEST_SHOWN] + "…" if is_long else value
 
 
 def _is_loss(error: Exception) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from ..errors import WarehouseError
 from ..hub.segment import run_of
-from ..project import quoted, text
+from ..project import Unfit, quoted, text
 from . import KEYS, LISTS, TOLD, Batch, Column, Receipt, Rejected, Seen, Table
 from .upsert import TEMPORARY, Upsert
 from .versions import Versions
@@ -176,9 +176,8 @@ class SqlWarehouse:
         """Rows into one of `OURS`, by name; instants are microseconds, `columns` are those that any row has."""
         raise NotImplementedError
 
-    def fitted(self, batch: Batch) -> Batch:
-        """The batch without what the warehouse cannot hold: that is rejected."""
-        return batch
+    def unfit(self, table: Table) -> Sequence[Unfit]:
+        return ()
 
     def put(self, batch: Batch) -> str:
         """Put a batch's rows where the warehouse can read them; a table expression."""
@@ -252,16 +251,18 @@ class SqlWarehouse:
     def seen(self, hub: str, table: Table) -> Seen:
         columns = {self.fold(name): kind for name, kind in self._known(table.name).columns.items()}
         self._check_kind(table, columns)
+        renames = any(self._there(column, columns) != column.name for column in table.columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
         strangers = bool(columns) and self._has_strangers(table, hub)
         prints = f"CAST(properties AS {self.kind('VARCHAR')})"
         rows = self._last(hub, table.name, f"{prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0)")
         if not rows:
-            return Seen(there=bool(columns), fits=fits, strangers=strangers, sources=self._sources(table))
+            return Seen(there=bool(columns), fits=fits, renames=renames, strangers=strangers, sources=self._sources(table))
         ((load, prints, gone, held_back, told),) = rows
         known = None if gone is None else int(gone)
         sources = self._sources(table)
-        return Seen(int(load), json.loads(prints or "{}"), bool(columns), fits, strangers, known, int(held_back), sources, int(told))
+        there, names = bool(columns), json.loads(prints or "{}")
+        return Seen(int(load), names, there, fits, renames, strangers, known, int(held_back), sources, int(told))
 
     def _check_kind(self, table: Table, columns: Container[str]) -> None:
         """Raises WarehouseError where the table keeps versions and should not, or the other way round."""
@@ -308,7 +309,6 @@ class SqlWarehouse:
 
     def _prepared(self, batch: Batch) -> Upsert:
         """A batch that can be taken: its rows are in the warehouse, and its table has the shape for them."""
-        batch = self.fitted(batch)
         rows = self.put(batch) if batch.files else ""
         lists = batch.told.lists if batch.told else ()
         keys = self.put_columns("keys", batch.table.key_types | KEYS, batch.keys) if batch.keys and (batch.marks_gone or lists) else ""
@@ -387,6 +387,7 @@ class SqlWarehouse:
         """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
         name, there = self.name(table.name), self._known(table.name)
         declared = table.types
+        self._require_own(table, hub)
         if not there.columns:
             added = {**OF_VERSIONS, **ADDED} if table.keeps_versions else ADDED
             self._unsettle(table)
@@ -407,10 +408,36 @@ class SqlWarehouse:
                 self.ask(f"ALTER TABLE {name} ADD COLUMN {self.quoted(column)} {kind}")
         self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
 
+    def _require_own(self, table: Table, hub: str) -> None:
+        """Raises WarehouseError where a column is there that the spec names for the first time: somebody else made it."""
+        there = {self.fold(name) for name in self._known(table.name).columns}
+        declared = {self.fold(column.name): column.name for column in table.columns if self.fold(column.name) in there}
+        recent = self._last(hub, table.name, f"CAST(properties AS {self.kind('VARCHAR')})")
+        if not declared.keys() - self._names(properties for _, properties in recent):
+            return
+        known = self._ever_named(table)
+        if known and (foreign := sorted(declared.keys() - known)):
+            columns = ", ".join(declared[name] for name in foreign)
+            raise WarehouseError(
+                f"{self.where}: {self.schema}.{table.name} has {columns}, which syncer did not make; rename that there, or rename the "
+                f"property, with `from: {declared[foreign[0]]}`"
+            )
+
+    def _names(self, properties: Iterable[str | None]) -> set[str]:
+        """The names of properties in what receipts hold of them, folded."""
+        return {self.fold(name) for one in properties for name in json.loads(one or "{}") if not name.startswith(" ")}
+
+    def _ever_named(self, table: Table) -> set[str]:
+        """The columns that a table was ever declared to have, folded; none where that is not known."""
+        receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)}"
+        return self._names(one for (one,) in self.ask(f"SELECT DISTINCT CAST(properties AS {self.kind('VARCHAR')}) FROM {receipts}"))
+
     def _unsettle(self, table: Table) -> None:
         """Before a table's shape changes apart from its load: should that die in between, the next one fills every column anew."""
         if self.shapes_apart:
-            self.ask(f"UPDATE {self.name('_syncer_receipts')} SET properties = '{{}}' WHERE collection = {self.text(table.name)}")
+            names = self._ever_named(table) | set(table.types)
+            changed = f"properties = {self.text(json.dumps(dict.fromkeys(sorted(names), '')))}"
+            self.ask(f"UPDATE {self.name('_syncer_receipts')} SET {changed} WHERE collection = {self.text(table.name)}")
 
     def _rename(self, table: Table) -> None:
         """Give columns that were called otherwise before the names of today."""
@@ -418,6 +445,7 @@ class SqlWarehouse:
         for column in table.columns:
             old = self._there(column, there)
             if old != column.name and self.fold(old) in there:
+                self._unsettle(table)
                 self.ask(
                     f"UPDATE {self.name('_syncer_rejects')} SET property = {self.text(column.name)} "
                     f"WHERE collection = {self.text(table.name)} AND property = {self.text(old)}"

@@ -69,8 +69,6 @@ class Upsert:
     def temporaries(self) -> Mapping[str, str]:
         """What `run` may keep in temporary tables, in the order in which they build on each other, for one that has to make them before."""
         batch, kept = self.batch, self._of_told()
-        if batch.anew and self.kept:
-            kept["aside"] = self._aside()
         if self.all:
             kept |= {"losers": self._losers(), "verdicts": self._verdicts(None)}
         if batch.marks_gone or self.told:
@@ -83,7 +81,7 @@ class Upsert:
         book = Counter[str]()
         self._find_told()
         if batch.anew:
-            self._empty()
+            self._drop_strays()
         if self.all:
             book.update(self._find_losers())
             self.shown = self.best
@@ -96,8 +94,6 @@ class Upsert:
             book.update(self._mark_gone())
         if deletes == "hard" and (book["deleted"] or batch.clear_rejects):
             self.sql.ask(f"DELETE FROM {self.name} WHERE _deleted_at IS NOT NULL")
-        if batch.anew:
-            del book["deleted"]  # it was told when it was found out
         if deletes == "ignore" and batch.clear_rejects:
             self.sql.ask(f"UPDATE {self.name} SET _deleted_at = NULL WHERE _deleted_at IS NOT NULL")
         return Receipt(batch.load, read=batch.read, rejected=batch.rejected, rejected_values=batch.rejected_values, **book)
@@ -136,22 +132,16 @@ class Upsert:
             found.append(f"SELECT {key}, _syncer_told_in, _syncer_gone_at, {never}, _syncer_ended_in FROM ({lacking}) AS n")
         return " UNION ALL ".join(found)
 
-    def _empty(self) -> None:
-        """Take out all rows; what the spec does not name is set aside in the table `aside`."""
-        if self.kept:
-            self.sql.keep("aside", self._aside())
-        self.sql.ask(f"DELETE FROM {self.name} WHERE true")
-
-    def _aside(self) -> str:
-        return f"SELECT {self.listed([*self.batch.table.key, *self.kept])} FROM {self.name}"
+    def _drop_strays(self) -> None:
+        """Where the batch has all rows there are: those go that it lacks, and those of a key that is there more than once."""
+        there = f"SELECT 1 FROM {self.all} AS b WHERE {self.same_key}"
+        self.sql.ask(f"DELETE FROM {self.name} AS t WHERE {f'NOT EXISTS ({there})' if self.all else 'true'}")
+        twice = f"SELECT {self.key} FROM {self.name} AS a GROUP BY {self.key} HAVING count(*) > 1"
+        if self.sql.ask(f"{twice} LIMIT 1"):
+            self.sql.ask(f"DELETE FROM {self.name} AS t WHERE EXISTS (SELECT 1 FROM ({twice}) AS b WHERE {self.same_key})")
 
     def _insert_all(self) -> None:
-        source, kept = self.best, list[str]()
-        if self.batch.anew and self.kept:
-            kept = list(self.kept)
-            aside = self.sql.temporary("aside")
-            source = f"(SELECT b.*, {self.listed(kept, 't')} FROM {self.best} AS b LEFT JOIN {aside} AS t ON {self.same_key})"
-        self.insert(source, f"CASE WHEN {self._is_gone('s')} THEN {self.now} END" if self.batch.table.tombstone else "NULL", kept)
+        self.insert(self.best, f"CASE WHEN {self._is_gone('s')} THEN {self.now} END" if self.batch.table.tombstone else "NULL")
 
     def _find_losers(self) -> dict[str, int]:
         """The table `losers`: versions that another one of this batch outranks. Most batches have none."""
@@ -233,7 +223,7 @@ class Upsert:
                 f" LEFT JOIN {refused} AS was_refused ON was_refused._segment = t._segment"
             )
         older, doubt = "false", "false"
-        if table.appends:
+        if table.appends and not batch.anew:
             older = f"({self._later()} AND ({differs}))"
         elif batch.lacks or not batch.complete:
             older, doubt = self._older(table.cursor)
@@ -272,9 +262,13 @@ class Upsert:
         if replaces:
             changed = f"SELECT * FROM {verdicts} WHERE _syncer_verdict = 'updated'"
             self.sql.ask(f"DELETE FROM {self.name} AS t USING ({changed}) AS b WHERE {self.same_key}")
-        columns = ", ".join(["b.*", f"{self.gone_at} AS _syncer_went_at", *(f"v.{self.sql.quoted(name)}" for name in self.kept)])
-        accepted = "b._segment = v._segment AND v._syncer_verdict IN ('inserted', 'updated')"
-        self.insert(f"(SELECT {columns} FROM {self.best} AS b JOIN {verdicts} AS v ON {accepted})", "_syncer_went_at", self.kept)
+        parts: list[tuple[str, Sequence[str]]] = [("'inserted', 'updated'", ())]
+        if self.kept:  # in new rows, columns of the user's own hold what they hold by default
+            parts = [("'inserted'", ()), *([("'updated'", self.kept)] if replaces else [])]
+        for accepted, kept in parts:
+            columns = ", ".join(["b.*", f"{self.gone_at} AS _syncer_went_at", *(f"v.{self.sql.quoted(name)}" for name in kept)])
+            both = f"{self.best} AS b JOIN {verdicts} AS v ON b._segment = v._segment AND v._syncer_verdict IN ({accepted})"
+            self.insert(f"(SELECT {columns} FROM {both})", "_syncer_went_at", kept)
 
     @property
     def gone_at(self) -> str:

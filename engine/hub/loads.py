@@ -22,6 +22,8 @@ class Manifest:
     """The load whose file carries `through`; 0 in that file itself."""
     skipped: tuple[str, ...] = ()
     """Segments that were passed over, up to this load, for they are damaged."""
+    is_first_fill: bool = False
+    """Whether it is one of several that fill a table for the first time, and not the last of them."""
 
     def has(self, name: str) -> bool:
         leg, _, number = name.rpartition("-")
