@@ -199,6 +199,7 @@ class Load:
             anew=makes_anew,
             passes=[GonePass(one.run, place_of(one.ended), one.began) for one in passes] if self.table.keeps_versions else (),
             told=told,
+            named=seen.prints.keys(),
         )
         return batch, note
 

@@ -112,6 +112,12 @@ class StandIn:
         if given:
             return self._insert(sql, given)
         tree = sqlglot.parse_one(sql, read="bigquery")
+        if isinstance(tree, exp.Alter):  # DuckDB makes one change a statement
+            for change in tree.args["actions"]:
+                one = tree.copy()
+                one.set("actions", [change])
+                self.con.execute(one.sql(dialect="duckdb"))
+            return []
         if isinstance(tree, exp.Create):
             tree.set("properties", None if "OPTIONS" in sql else tree.args.get("properties"))
         translated = tree.sql(dialect="duckdb").replace("_SESSION.", "temp.").replace('"_SESSION".', "temp.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,9 +42,13 @@ class Buckets:
 
     def bucket(self) -> str:
         """The address of a new, empty one."""
-        name = f"bucket{next(self._numbers)}"
-        httpx.put(f"{self.url}/{name}", headers={"Authorization": "AWS testing:x"}).raise_for_status()
-        return f"s3://{name}"
+        return made(self.url, f"bucket{next(self._numbers)}")
+
+
+def made(url: str, name: str) -> str:
+    """The address of a new bucket."""
+    httpx.put(f"{url}/{name}", headers={"Authorization": "AWS testing:x"}).raise_for_status()
+    return f"s3://{name}"
 
 
 @contextmanager
@@ -58,3 +64,20 @@ def serving() -> Iterator[Buckets]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def serving_apart() -> Iterator[str]:
+    """The URL of a server in a process of its own, for a client that lets no other thread of its own go on while it waits."""
+    with subprocess.Popen([sys.executable, "-m", "tests.buckets"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin and server.stdout
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.stdin.close()
+
+
+if __name__ == "__main__":
+    with serving() as known:
+        print(known.url, flush=True)
+        sys.stdin.read()

@@ -159,8 +159,28 @@ def test_a_list_keeps_its_nulls_and_digits_as_a_json_text(shop: Shop) -> None:
     assert shop.ask("SELECT id, n FROM shop.lists ORDER BY id") == [(1, f"[{long},null]"), (2, "[]"), (3, None)]
 
 
+def test_a_description_is_cut_where_it_is_too_long_and_not_said_again(shop: Shop) -> None:
+    table = replace(ORDERS, columns=[replace(ORDERS.columns[0], comment="x" * 1025), *ORDERS.columns[1:]])
+    shop.load(v(1), table=table)
+    assert dict(shop.comments()[1])["id"] == "x" * 1023 + "…"
+    said = len(asked(shop))
+    shop.load(v(2), table=table)
+    assert not [one for one in asked(shop)[said:] if "tables.patch" in one]
+
+
+def test_a_number_can_be_no_key() -> None:
+    with pytest.raises(UsageError, match=r"orders\.rate: of type number, by which BigQuery groups nothing"):
+        warehouse("bigquery://p", "shop").check([Table("shop", "orders", None, [Column("rate", "DOUBLE", None)], ["rate"], None)])
+
+
 @pytest.mark.parametrize(
-    ("name", "told"), [("_TABLE_x", "can be called _TABLE_x"), ("a.b", "can be called a.b"), ("x" * 301, "longer than 300 characters")]
+    ("name", "told"),
+    [
+        ("_TABLE_x", "can be called _TABLE_x"),
+        ("_CHANGE_x", "can be called _CHANGE_x"),
+        ("a.b", "can be called a.b"),
+        ("x" * 301, "longer than 300 characters"),
+    ],
 )
 def test_a_name_that_bigquery_cannot_have_is_told_before_any_request(project: StandIn, name: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from rest_syncer.engine.destinations import Column, Receipt, Table, delta, wareh
 from rest_syncer.engine.destinations.delta import DeltaLake, Mirror
 from rest_syncer.engine.errors import UsageError, WarehouseError
 from rest_syncer.engine.piece import RejectedValue
-from tests.buckets import Buckets
+from tests.buckets import ENVIRONMENT, made, serving_apart
+from tests.farm import Farm, row
 from tests.shop import HUB, ORDERS, Lake, Shop, V, v
 
 HARD = replace(ORDERS, deletes="hard")
@@ -173,8 +175,16 @@ def test_a_property_may_be_called_as_the_places_of_rows_are(tmp_path: Path) -> N
     assert one.ask('SELECT "ROWID", x FROM shop.orders ORDER BY 1') == [(-5, "a"), (0, "b"), (10**12, "a")]
 
 
-def test_a_lake_may_lie_in_a_bucket(tmp_path: Path, buckets: Buckets) -> None:
-    lake = warehouse(f"delta:{buckets.bucket()}/lake", "shop")
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with serving_apart() as url:
+        for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        yield made(url, "lakes")
+
+
+def test_a_lake_may_lie_in_a_bucket(tmp_path: Path, bucket: str) -> None:
+    lake = warehouse(f"delta:{bucket}/lake", "shop")
     lake.check()
     lake.identity(HUB)
     one = Shop(tmp_path, lake, Lake(tmp_path / "nowhere"))
@@ -204,3 +214,19 @@ def test_a_place_where_no_lake_can_be_is_said(tmp_path: Path, place: str, messag
     (tmp_path / "file").touch()
     with pytest.raises(WarehouseError, match=message):
         warehouse(f"delta:{tmp_path / place}", "shop").check()
+
+
+@pytest.mark.parametrize("by", ["version", "time"])
+def test_what_a_restore_took_back_is_loaded_again(tmp_path: Path, by: str) -> None:
+    farm = Farm(tmp_path, Lake(tmp_path / "lake"))
+    farm.run([row(1), row(2)])
+    kept = DeltaTable(str(tmp_path / "lake/shop/orders")).history(1)[0]
+    farm.run([row(1, "2.00"), row(2), row(3)])
+    farm.run([row(1, "2.00"), row(3, "3.00")])
+    shown = farm.table()
+    time = datetime.fromtimestamp(kept["timestamp"] / 1000, UTC)
+    DeltaTable(str(tmp_path / "lake/shop/orders")).restore(kept["version"] if by == "version" else time)
+    assert farm.table() == [(1, "1.00", False), (2, "1.00", False)]
+    farm.book([], verb="load")
+    assert farm.table() == shown == [(1, "2.00", False), (2, "1.00", True), (3, "3.00", False)]
+    assert farm.book([], verb="load") == {}

@@ -61,6 +61,19 @@ def test_in_new_rows_a_column_of_the_users_own_holds_its_default(shop: Shop) -> 
     assert shop.ask("SELECT id, sum, mine FROM shop.orders ORDER BY id") == [(1, "2.00", "old"), (2, "1.00", "new")]
 
 
+def test_the_beginning_of_a_file_is_left_alone_while_another_process_makes_it(tmp_path: Path) -> None:
+    file = tmp_path / "shop.duckdb"
+    file.write_bytes(b"\0" * 100)
+    holds = "import fcntl, sys; file = open(sys.argv[1], 'rb+'); fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", holds, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin and other.stdout and other.stdout.readline()
+        with pytest.raises(WarehouseError, match="another process has it open"):
+            DuckDB(str(file), "shop").identity(HUB)
+        assert file.stat().st_size == 100
+        other.stdin.close()
+    assert DuckDB(str(file), "shop").identity(HUB)
+
+
 def test_a_file_may_be_called_like_its_schema(tmp_path: Path) -> None:
     shop = Shop(tmp_path, DuckDB(str(tmp_path / "shop.duckdb"), "shop"), File(tmp_path / "shop.duckdb"))
     shop.target.identity(HUB)

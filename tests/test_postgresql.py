@@ -178,6 +178,18 @@ def test_a_replay_leaves_alone_what_refers_to_the_rows(there: Farm) -> None:
     assert "rows of another table refer to" in told(there.run([], verb="replay"))
 
 
+def test_versions_that_others_refer_to_are_not_made_anew(there: Farm) -> None:
+    text = spec("mode: history")
+    there.run([row(1)], text)
+    refers = "FOREIGN KEY (id, version) REFERENCES shop.orders ON DELETE CASCADE"
+    there.client.ask(f"CREATE TABLE shop.notes (id bigint, version bigint, {refers})")
+    there.client.ask("INSERT INTO shop.notes VALUES (1, 1)")
+    summary = there.run([], text, "replay")
+    assert "shop.orders have to be made anew, and rows of shop.notes refer to them; drop the constraint notes_id_" in told(summary)
+    assert there.client.ask("SELECT * FROM shop.notes") == [(1, 1)]
+    assert there.book([row(1, "2.00")], text) == {"updated": 1}, "what is added to the end touches nothing"
+
+
 def test_a_deletion_of_a_key_that_no_row_can_have_is_nothing(farm: Farm) -> None:
     text = spec("max_delete_share: 100%\n    deleted: /bin", "{id: string, sum: string}")
     farm.lists["/bin"] = [{"id": "a\0b"}, {"id": "2"}]

@@ -7,7 +7,7 @@ number is the next one for its hub and collection. `--to duckdb:PATH` names one 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any, Protocol
@@ -151,6 +151,8 @@ class Batch:
     """The passes that tell what is gone, for a table that keeps versions: oldest first, up to `gone_since`."""
     told: Told | None = None
     """What tells of deletions besides complete passes, where something does."""
+    named: Collection[str] = ()
+    """The properties at the last load, as far as that is known."""
 
 
 @dataclass(frozen=True)

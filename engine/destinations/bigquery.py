@@ -36,13 +36,15 @@ from .upsert import InPlace, Upsert
 MOST_COLUMNS = 10_000
 LONGEST_NAME = 300
 """Characters of a column's name (BigQuery, "Specifying a schema")."""
+LONGEST_WORDS, LONGEST_TABLES_WORDS = 1024, 16_384
+"""Characters of a column's description, and of a table's (BigQuery, "Quotas and limits")."""
 LONGEST_TEXT = 10 * 2**20
 """Bytes: a row has 100 MB at most when it is loaded, and 10 MB is what one of its queries takes of a value ("Quotas and limits")."""
 
 PAUSES = (0.5, 2.0, 10.0)
 """Seconds before a load whose connection was lost is tried again."""
 
-_RESERVED = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier")
+_RESERVED = ("_change_", "_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier")
 """How no column's name may begin, in any case."""
 _ODD_NAME = re.compile(r"[!\"$()*,./;?@\[\]\\^`{}~]")
 """What no column's name may hold."""
@@ -161,6 +163,10 @@ class BigQuery(SqlWarehouse):
             tables.setdefault(self.fold(table), Known()).comment = _unquoted(words)
         return tables
 
+    def words(self, said: str | None, of_table: bool) -> str | None:
+        most = LONGEST_TABLES_WORDS if of_table else LONGEST_WORDS
+        return said if said is None or len(said) <= most else said[: most - 1] + "…"
+
     def describe(self, table: str, words: Mapping[str | None, str | None]) -> None:
         """At once: a table may be changed five times in ten seconds."""
         there = self._connection().get_table(f"{self.project}.{self.schema}.{table}")
@@ -171,6 +177,10 @@ class BigQuery(SqlWarehouse):
             for one in there.schema
         ]
         self._connection().update_table(there, ["description", "schema"])
+
+    def alter(self, table: str, changes: Sequence[str]) -> None:
+        """At once, for the same reason."""
+        self.ask(f"ALTER TABLE {self.name(table)} {', '.join(changes)}")
 
     def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
         """As JSON texts: a parameter that is an array can hold no NULL."""
@@ -261,7 +271,11 @@ class BigQuery(SqlWarehouse):
         return rows
 
     def _load(self, table: str, file: Path) -> None:
-        config = bigquery.LoadJobConfig(source_format=bigquery.SourceFormat.PARQUET, write_disposition="WRITE_APPEND")
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.PARQUET,
+            write_disposition="WRITE_APPEND",
+            decimal_target_types=["NUMERIC", "BIGNUMERIC"],
+        )
         with file.open("rb") as stream:
             self._connection().load_table_from_file(
                 stream, f"{self.project}.{self.schema}.{table}", location=self.location, job_config=config
@@ -298,6 +312,9 @@ def _mistakes(table: Table) -> Iterator[str]:
             yield f"{table.name}: the name {name} is longer than {LONGEST_NAME} characters, which none of BigQuery's can be; shorten it"
         if name.lower().startswith(_RESERVED) or _ODD_NAME.search(name):
             yield f"{table.name}: no column of BigQuery can be called {name}; rename the property, and say `from: {name}`"
+    for name in table.key:
+        if table.types[name] == "DOUBLE":
+            yield f"{table.name}.{name}: of type number, by which BigQuery groups nothing, so it can be no key; make it a decimal"
 
 
 def _unfit(table: Table) -> Iterator[Unfit]:

@@ -50,6 +50,8 @@ PIECE_BYTES = 4 * 2**20
 FILE_BYTES = 64 * 2**20
 """How large the lake's files grow: one is in memory while it is written."""
 
+_MARK, _LOAD = "syncer", "syncer_load"
+"""What a load's commit says of itself in the table's history: whose it is, and its number."""
 _ROW_GROUP = 16_384
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=_ROW_GROUP)
 _RUNS, _RECEIPTS, _REJECTS = OURS
@@ -320,7 +322,8 @@ class _Load:
         there = mirror.there or self.lake.make(self.table.name, mirror.rows(self.table.name, "false"), self.table.comment)
         self._add_rejects()
         self.receipts = self._replace(_RECEIPTS, self.receipts, f"{self.mine} AND hub = {text(batch.hub)} AND load = {batch.load}")
-        properties = CommitProperties(app_transactions=[Transaction(app(batch.hub), batch.load)])
+        mine = {_MARK: app(batch.hub), _LOAD: str(batch.load)}
+        properties = CommitProperties(mine, app_transactions=[Transaction(app(batch.hub), batch.load)])
         if replaces:
             self._write_all(there, properties)
         else:
@@ -464,8 +467,35 @@ def app(hub: str) -> str:
 
 
 def _number(there: DeltaTable | None, hub: str) -> int:
-    """Up to which load a table's receipts count: all, where it was dropped."""
-    return (there.transaction_version(app(hub)) or 0) if there else sys.maxsize
+    """Up to which load a table's receipts count: all, where it was dropped. A RESTORE takes rows back, and no transaction."""
+    if there is None:
+        return sys.maxsize
+    number, found = there.transaction_version(app(hub)) or 0, None
+    for many in (1, 20, None) if number else ():
+        if found is None:
+            found = _shown(there.history(many), hub, number, is_all=many is None)
+    return number if found is None else found
+
+
+def _shown(history: Sequence[Mapping[str, Any]], hub: str, number: int, is_all: bool) -> int | None:
+    """The load of a hub that a table shows by its history, the newest commit first, where `number` is the last one; None where that does
+    not tell. Where `is_all` there is of it, and it says no more, nothing that was restored is taken for loaded."""
+    back: Mapping[str, str] | None = None
+    for commit in history:
+        if back and not _had(commit, back):
+            continue
+        if commit.get(_MARK) == app(hub):
+            return int(commit[_LOAD]) if back else number
+        if commit.get("operation") == "RESTORE":
+            back = commit["operationParameters"]
+    return 0 if back and is_all else None
+
+
+def _had(commit: Mapping[str, Any], restored: Mapping[str, str]) -> bool:
+    """Whether a commit is of the state to which a table was restored, by its version or its time (milliseconds)."""
+    if restored.get("version") is not None:
+        return int(commit["version"]) <= int(restored["version"])
+    return int(commit["timestamp"]) <= int(restored.get("datetime", -1))
 
 
 def tidy(there: DeltaTable | None) -> None:

@@ -6,6 +6,8 @@ once is the load's own work. A changed row is deleted and inserted: on scattered
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,8 +131,7 @@ class DuckDB(SqlWarehouse):
             self._con.execute("SET preserve_insertion_order = false")
         if not self._is_attached:
             try:
-                if _is_stump(Path(self.path)):
-                    Path(self.path).unlink()
+                _clear_stump(Path(self.path))
                 form = "" if Path(self.path).exists() else f", STORAGE_VERSION {text(STORAGE)}"
                 self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (TYPE duckdb{form})")
                 self._is_attached = True
@@ -140,12 +141,15 @@ class DuckDB(SqlWarehouse):
         return self._con
 
 
-def _is_stump(path: Path) -> bool:
-    """Whether a file is the beginning of a database whose making broke off, so that nothing was ever in it."""
+def _clear_stump(path: Path) -> None:
+    """Remove the beginning of a database whose making broke off, so that nothing was ever in it; not where it is being made now."""
     if not path.is_file() or path.stat().st_size >= _SMALLEST:
-        return False
-    data = path.read_bytes()
-    return data[8:12] == b"DUCK" or not data.strip(b"\0")
+        return
+    with contextlib.suppress(OSError), path.open("rb+") as file:  # DuckDB says what keeps it from being opened
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB locks a file that it has open
+        data = file.read()
+        if len(data) < _SMALLEST and (data[8:12] == b"DUCK" or not data.strip(b"\0")):
+            path.unlink()
 
 
 _CAUSES = {

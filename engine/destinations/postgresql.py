@@ -22,7 +22,7 @@ from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
 from .sql import ADDED, PUT, Known, SqlWarehouse
 from .staged import ORDER
-from .upsert import TEMPORARY, InPlace
+from .upsert import TEMPORARY, InPlace, Upsert
 
 MOST_COLUMNS = 1600
 LONGEST_NAME = 63
@@ -171,6 +171,21 @@ class PostgreSQL(SqlWarehouse):
                     copy.write(piece)
         self.ask(f"ANALYZE pg_temp.{table}")
         return f"pg_temp.{table}"
+
+    def _prepared(self, batch: Batch) -> Upsert:
+        if batch.anew and batch.table.keeps_versions:
+            self._require_alone(batch.table)
+        return super()._prepared(batch)
+
+    def _require_alone(self, table: Table) -> None:
+        """Raises WarehouseError where rows of another table would go, or lose what they refer to, with rows that are made anew."""
+        there = f"to_regclass({text(self.name(table.name))})"
+        found = self.ask(f"SELECT conname, conrelid::regclass::text FROM pg_constraint WHERE contype = 'f' AND confrelid = {there} LIMIT 1")
+        for constraint, other in found:
+            raise WarehouseError(
+                f"{self.where}: the versions in {table.schema}.{table.name} have to be made anew, and rows of {other} refer to them; drop "
+                f"the constraint {constraint} of that table, and make it again after the load"
+            )
 
     def instant(self, micros: int | str) -> str:
         return f"(timestamptz 'epoch' + {micros} * interval '1 microsecond')"

@@ -221,6 +221,15 @@ class SqlWarehouse:
         """The texts of a group behind each other, in an order."""
         return f"string_agg({value}, '' ORDER BY {', '.join(order)})"
 
+    def alter(self, table: str, changes: Sequence[str]) -> None:
+        """Change a table's columns."""
+        for change in changes:
+            self.ask(f"ALTER TABLE {self.name(table)} {change}")
+
+    def words(self, said: str | None, of_table: bool) -> str | None:
+        """A description of a table or column, as far as the warehouse can hold it."""
+        return said
+
     def describe(self, table: str, words: Mapping[str | None, str | None]) -> None:
         """Say in the warehouse what some columns of a table are, and (None) the table itself."""
         for column, said in words.items():
@@ -314,7 +323,7 @@ class SqlWarehouse:
         keys = self.put_columns("keys", batch.table.key_types | KEYS, batch.keys) if batch.keys and (batch.marks_gone or lists) else ""
         told = self.put_columns("told", batch.table.key_types | TOLD, batch.told.files) if batch.told and batch.told.files else ""
         whole = self.put_columns("lists", batch.table.parent_types | LISTS, lists) if lists else ""
-        self._shape(batch.table, batch.hub)
+        self._shape(batch.table, batch.hub, batch.named)
         way = Versions if batch.table.keeps_versions else self.upsert
         return way(self, batch, rows, keys, told, whole, self._kept(batch.table))
 
@@ -383,11 +392,10 @@ class SqlWarehouse:
             raise WarehouseError(f"{self.where}: load {batch.load} of {batch.table.name} is not the next; another loader was here")
         return None
 
-    def _shape(self, table: Table, hub: str) -> None:
+    def _shape(self, table: Table, hub: str, named: Iterable[str]) -> None:
         """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
-        name, there = self.name(table.name), self._known(table.name)
-        declared = table.types
-        self._require_own(table, hub)
+        there, declared = self._known(table.name), table.types
+        self._require_own(table, named)
         if not there.columns:
             added = {**OF_VERSIONS, **ADDED} if table.keeps_versions else ADDED
             self._unsettle(table)
@@ -402,18 +410,17 @@ class SqlWarehouse:
             if odd:
                 self._unsettle(table)
                 self._tables = None
-            for column in retyped:
-                self.ask(f"ALTER TABLE {name} DROP COLUMN {self.quoted(column)}")
-            for column, kind in odd.items():
-                self.ask(f"ALTER TABLE {name} ADD COLUMN {self.quoted(column)} {kind}")
+            if retyped:
+                self.alter(table.name, [f"DROP COLUMN {self.quoted(column)}" for column in retyped])
+            if odd:
+                self.alter(table.name, [f"ADD COLUMN {self.quoted(column)} {kind}" for column, kind in odd.items()])
         self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
 
-    def _require_own(self, table: Table, hub: str) -> None:
+    def _require_own(self, table: Table, named: Iterable[str]) -> None:
         """Raises WarehouseError where a column is there that the spec names for the first time: somebody else made it."""
         there = {self.fold(name) for name in self._known(table.name).columns}
         declared = {self.fold(column.name): column.name for column in table.columns if self.fold(column.name) in there}
-        recent = self._last(hub, table.name, f"CAST(properties AS {self.kind('VARCHAR')})")
-        if not declared.keys() - self._names(properties for _, properties in recent):
+        if declared.keys() <= {self.fold(name) for name in named}:
             return
         known = self._ever_named(table)
         if known and (foreign := sorted(declared.keys() - known)):
@@ -423,14 +430,11 @@ class SqlWarehouse:
                 f"property, with `from: {declared[foreign[0]]}`"
             )
 
-    def _names(self, properties: Iterable[str | None]) -> set[str]:
-        """The names of properties in what receipts hold of them, folded."""
-        return {self.fold(name) for one in properties for name in json.loads(one or "{}") if not name.startswith(" ")}
-
     def _ever_named(self, table: Table) -> set[str]:
         """The columns that a table was ever declared to have, folded; none where that is not known."""
-        receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)}"
-        return self._names(one for (one,) in self.ask(f"SELECT DISTINCT CAST(properties AS {self.kind('VARCHAR')}) FROM {receipts}"))
+        prints, receipts = f"CAST(properties AS {self.kind('VARCHAR')})", self.name("_syncer_receipts")
+        found = self.ask(f"SELECT DISTINCT {prints} FROM {receipts} WHERE collection = {self.text(table.name)}")
+        return {self.fold(name) for (one,) in found for name in json.loads(one or "{}") if not name.startswith(" ")}
 
     def _unsettle(self, table: Table) -> None:
         """Before a table's shape changes apart from its load: should that die in between, the next one fills every column anew."""
@@ -483,7 +487,8 @@ class SqlWarehouse:
 
     def _comment(self, table: str, comment: str | None, columns: Mapping[str, str | None]) -> None:
         """Keep what the warehouse says of the table and its columns as the spec has it."""
-        known = self._known(table)
+        known, comment = self._known(table), self.words(comment, of_table=True)
+        columns = {name: self.words(said, of_table=False) for name, said in columns.items()}
         told: dict[str | None, str | None] = {None: comment} if known.comment != comment else {}
         told |= {name: words for name, words in columns.items() if name in known.columns and known.comments.get(name) != words}
         if told:
@@ -574,9 +579,9 @@ class SqlWarehouse:
             if not self._is_ours(table, columns.keys() - _LATER):
                 self._create(table, columns)
                 self._comment(table, comment, {})
-            for column in columns.keys() - self._known(table).columns:
-                self.ask(f"ALTER TABLE {self.name(table)} ADD COLUMN {self.quoted(column)} {self.kind(columns[column])}")
-                self._known(table).columns[column] = self.kind(columns[column])
+            if lacking := {column: self.kind(type_) for column, type_ in columns.items() if column not in self._known(table).columns}:
+                self.alter(table, [f"ADD COLUMN {self.quoted(column)} {kind}" for column, kind in lacking.items()])
+                self._known(table).columns.update(lacking)
 
     @contextlib.contextmanager
     def _tidy(self) -> Iterator[None]:
