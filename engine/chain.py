@@ -7,7 +7,6 @@ received stays, and the next run goes on behind it.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -25,16 +24,18 @@ from .exchange import Listing, Page, Request, origin
 from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub, Slice, StoredPage
 from .hub.fold import fold
-from .hub.segment import Ended, Proof, run_of, segment_name
-from .lists import HeldLists, Part, untold_ends, whole_lists
+from .hub.segment import Ended, run_of, segment_name
+from .met import Met
 from .outcome import PullBook, Watcher
 from .paginate import End
 from .paginate import Step as PageStep
-from .plan import AsOf, Step, WholeList, as_of
+from .parents import Parents
+from .plan import Step
 from .proof import ReadAgain, Reading, grade, grade_again, snapshot, weakest
 from .read import Reader
-from .spec import Collection, Route, Spec, collection_fingerprint, feed_name, is_feed
+from .spec import Collection, Route, Spec, collection_fingerprint, is_feed
 from .stage import Stage
+from .walked import Owed, Place, Walked
 
 SEGMENT_BYTES = 8 * 2**20
 SEGMENT_SECONDS = 5.0
@@ -44,77 +45,11 @@ READINGS = 2
 MOST_FAILED = 20
 """How many parents' lists may fail in one run before the others are left for later, too."""
 
-MOST_IN_HAND = 10_000
-"""How many keys of a parent's list are kept in memory; those of longer ones are counted in the hub."""
-
 _NO_LIST = "; or, where some have no such list, leave those out by a rule: `errors: [{status: 404, then: skip}]`"
 """Of a 404 in the place of one parent's list."""
 
 _FORGOTTEN = (400, 404, 410, 422)
 """What an API says to a page token that it does not know any more."""
-
-
-@dataclass
-class Place:
-    """How far one list has come: kept with each segment, so that any run can go on."""
-
-    slice: int = 0
-    """The parent's place among those of the chain; 0 where there is none."""
-    parent: dict[str, Any] | None = None
-    since: int | None = None
-    walk: dict[str, Any] = field(default_factory=dict)
-    """The paginator's own state."""
-    reading: int = 1
-    first_reading: int = 1
-    """The first reading that was not broken off."""
-    pages: int = 0
-    records: int = 0
-    last_total: int | None = None
-    moved: bool = False
-    """Whether the total was not always the same."""
-    began: str = ""
-    """The segment in which the list begins."""
-    next: dict[str, Any] | None = None
-
-    def again(self) -> Place:
-        """The same list from its first page on, to confirm what was read."""
-        return Place(self.slice, self.parent, self.since, reading=self.reading + 1, first_reading=self.first_reading, began=self.began)
-
-    def anew(self, now: str) -> Place:
-        """The same list from its first page on, in the segment `now`: what was read of it counts for nothing."""
-        return replace(self.again(), first_reading=self.reading + 1, began=now)
-
-
-@dataclass
-class Owed:
-    """A list that a rule has left out: the next chain asks for it again, as the last one did."""
-
-    parent: dict[str, Any]
-    since: int | None
-
-
-@dataclass
-class Walked:
-    """How far a chain has come."""
-
-    place: Place | None = None
-    """The list in hand; None between two."""
-    slices: int = 0
-    """How many lists were begun."""
-    failed: list[Place] = field(default_factory=list)
-    """The lists that could not be read; the next run tries them again."""
-    covered: int | None = None
-    """The run whose parents all had their lists read when the chain began."""
-    owed: list[Owed] = field(default_factory=list)
-    """Those whose lists had not, for a rule left them out."""
-    left: list[Owed] = field(default_factory=list)
-    """The lists that rules left out of this chain."""
-    proof: Proof = "proven"
-    """The weakest of them."""
-    gone: bool = True
-    whole: bool = True
-    total: int | None = None
-    """What the API declares of all of them."""
 
 
 class Chain:
@@ -136,16 +71,20 @@ class Chain:
         stored: Callable[[str], None],
         book: PullBook,
     ) -> None:
-        self.spec, self.step, self.route, self.scope, self.parent = spec, step, route, scope, parent
+        self.spec, self.step, self.route, self.scope = spec, step, route, scope
         self.hub, self.fetcher, self.stage, self.watcher, self.stored, self.book = hub, fetcher, stage, watcher, stored, book
-        self.state = self.base = state
+        self.state = state
         self.collection: Collection = spec.lists[step.collection]
+        of = self.collection.parent
+        taken, state_of = self.collection.of_parent, parent or CollectionState()
+        self.parents = Parents(hub, stage, spec, of.collection, state_of, taken) if of else None
         self.cursor = self.collection.cursor and self.collection.cursor.of(self.collection.properties)
         self.parent_key = spec.parent_key(step.collection)
         self.spec_print = collection_fingerprint(spec, step.collection)
         self.reader = Reader(self.collection, route)
         self.until = step.until
         self.walked = msgspec.convert({"covered": step.covered, **step.state}, Walked)
+        self.met = Met(hub, stage, self.reader, step.collection, self.collection, step.chain, state, self._parents_key)
         self.owed = {self._parents_key(one.parent): one for one in self.walked.owed}
         self.name = step.first_name
         self.buffer = _Buffer(fetcher.clock.monotonic())
@@ -153,10 +92,6 @@ class Chain:
         self.earlier = Earlier(hub, step.collection, state, route.fingerprint, self.spec_print) if is_conditional else None
         self.unchanged: dict[Request, EarlierPage] = {}
         """Of the requests under way: the page that is asked for only if it has changed."""
-        self.in_hand: dict[int, list[tuple[int | str | None, ...]]] | None = None
-        """By reading: the keys of all records of the list in hand; None where they are too many, or were not all met here."""
-        self.held_lists: HeldLists | None = None
-        """What the hub holds of each parent's list, where that was needed."""
         self.has_read = False
         """Whether a page came."""
         self.reason = ""
@@ -199,26 +134,26 @@ class Chain:
             place = coming.popleft()
             walked.slices = place.slice + 1
             yield replace(place, began=self.name), coming
-        there = self._still_there(earlier)
-        for place in earlier:
+        there = self.parents.still({self._parents_key(one.parent or {}) for one in earlier}, run_of(self.step.leg)) if self.parents else ()
+        for place in earlier:  # a list that could not be read may have gone with its parent
             walked.failed.remove(place)
-            if place in there:
+            if self._parents_key(place.parent or {}) in there:
                 yield place, ()
             else:
                 self.watcher.goes_on(self.step.collection, "a parent whose list could not be read is gone")
 
     def _slices(self, done: int) -> Iterator[Place]:
         """The lists that were not begun yet: one, or one for each parent. Raises Incomplete where no parent was ever read."""
-        parent = self.collection.parent
-        if parent is None:
+        of = self.collection.parent
+        if self.parents is None or of is None:
             yield from [] if done else [Place(since=self.step.since)]
             return
-        if self.parent is None or not self.hub.segments(parent.collection):
-            raise Incomplete(f"{self.step.collection}: no {parent.collection} were ever read, whose lists these are; select them, too")
+        if not self.parents.were_read:
+            raise Incomplete(f"{self.step.collection}: no {of.collection} were ever read, whose lists these are; select them, too")
         number = 0
-        for found in self._parents(parent.collection, run_of(self.step.chain), self.walked.covered):
+        for found in self.parents.alive(run_of(self.step.chain), self.walked.covered):
             owed = self._owed(found["parent"])
-            if self.step.purpose == "changed" and parent.only_changed and found["known"] and found["same"] and owed is None:
+            if self.step.purpose == "changed" and of.only_changed and found["known"] and found["same"] and owed is None:
                 continue
             if number >= done:
                 since = self.step.since if found["known"] else None
@@ -230,40 +165,7 @@ class Chain:
         return self.owed.get(self._parents_key(parent)) if self.owed else None
 
     def _parents_key(self, parent: Mapping[str, Any]) -> str:
-        of = self.collection.parent
-        return json.dumps([parent.get(word) for word in self.spec.collections[of.collection].key] if of else [])
-
-    def _parents(self, name: str, run: int, covered: int | None = None) -> Iterator[dict[str, Any]]:
-        """The parents that were alive after a run, in the order of their keys, and what they were when another run had read them."""
-        collection = self.spec.collections[name]
-        words, parent_key = sorted({*self.collection.of_parent, *collection.key}), self.spec.parent_key(name)
-        before = None if covered is None else self._as_of(name, covered)
-        file = self.stage.parents(name, collection, words, parent_key, self._as_of(name, run), before)
-        with file.open("rb") as lines:
-            yield from map(json.loads, lines)
-        file.unlink()
-
-    def _as_of(self, name: str, run: int) -> AsOf:
-        """The parents as they were after a run."""
-        state, then = self.parent or CollectionState(), as_of(self.parent or CollectionState(), self.hub.segments(name), run)
-        if self.spec.collections[name].mode == "append":  # it stays, whatever is told
-            return then
-        told = [segment for segment in self.hub.segments(feed_name(name)) if run_of(segment) <= run]
-        lists, damage = list[WholeList](), self.hub.damage(name)
-        if self.spec.parent_key(name):
-            ends = untold_ends(self.hub, name, state, then.segments, then.segments)
-            lists = whole_lists(self.hub, name, ends, then.segments, damage)
-        return replace(then, told=tuple(told), lists=tuple(lists))
-
-    def _still_there(self, places: Sequence[Place]) -> list[Place]:
-        """Those whose parents are alive by now: a list that could not be read may have gone with its parent."""
-        parent = self.collection.parent
-        if not places or parent is None:
-            return []
-        key, found = self.spec.collections[parent.collection].key, list[Place]()
-        for one in self._parents(parent.collection, run_of(self.step.leg)):
-            found += [place for place in places if all((place.parent or {}).get(word) == one["parent"][word] for word in key)]
-        return found
+        return self.parents.key(parent) if self.parents else ""
 
     def _set_aside(self, error: FetchError | PageError | Incomplete) -> None:
         """Leave a list for later, with how far it has come. Raises Incomplete where too many have failed."""
@@ -281,7 +183,7 @@ class Chain:
     def _walk_list(self, place: Place, upcoming: Sequence[Place], ahead: Ahead) -> None:
         """One list, from where it is to its end."""
         self.walked.place = place
-        self.in_hand = {} if self.collection.parent and not place.pages and place.reading == 1 else None
+        self.met.begin(place)
         resumed, readings = place.next is not None, 1
         request = Request.from_json(place.next) if place.next else self._first(place)
         while True:
@@ -453,7 +355,7 @@ class Chain:
         place.records += len(listing.records)
         self.has_read = True
         self.buffer.add(place, page, listing, self.fetcher)
-        self._keep_keys(place, listing)
+        self.met.take(place, listing)
         book = self.book
         book.requests += page.requests
         book.pages += 1
@@ -463,14 +365,6 @@ class Chain:
         if self.collection.parent is None and (place.pages == 1 or not self.route.paginate.stable):
             book.api_total = place.last_total
         self.watcher.pulled(self.step.collection, book)
-
-    def _keep_keys(self, place: Place, listing: Listing) -> None:
-        """Keep the keys of the list in hand, as long as they are few: most parents' lists need no look into the hub."""
-        if self.in_hand is None:
-            return
-        self.in_hand.setdefault(place.reading, []).extend(zip(*(listing.values(name) for name in listing.key), strict=True))
-        if sum(map(len, self.in_hand.values())) > MOST_IN_HAND:
-            self.in_hand = None
 
     def _ended(self, place: Place, verdict: Ended) -> None:
         """Sum up a list that has ended."""
@@ -499,11 +393,11 @@ class Chain:
 
     def _end(self) -> None:
         """Write the chain's end."""
-        walked, parent = self.walked, self.parent
-        if self.collection.parent is None:
+        walked = self.walked
+        if self.parents is None:
             verdict = Ended(self.reason, walked.proof, walked.gone, walked.whole)
         else:
-            knows_all = parent is not None and bool(parent.passes)
+            knows_all = bool(self.parents.state.passes)
             lacks_all = self.step.purpose == "full" and self._lacks_all()
             proof = weakest(walked.proof, "open" if lacks_all else "checked" if self._may_move() else "proven")
             verdict = Ended("all_parents", proof, gone=walked.gone and knows_all and not lacks_all)
@@ -558,10 +452,11 @@ class Chain:
             return ReadAgain("the list is empty, and the hub holds records of it")
         if not end.slips and (self.route.paginate.stable or (place.pages == 1 and place.last_total in (None, place.records))):
             return snapshot(end.reason)
-        if self.in_hand is None:
+        met = self.met
+        if met.is_in_hub:
             self._close()
-        with self.stage.work() if self.in_hand is None else nullcontext():
-            came, keys, distinct = self._counted(place, place.reading)
+        with self.stage.work() if met.is_in_hub else nullcontext():
+            came, keys, distinct = met.counted(place, place.reading)
             reading = Reading(
                 place.pages,
                 keys,
@@ -573,79 +468,21 @@ class Chain:
                 slips=end.slips,
             )
             if place.reading > place.first_reading:
-                _, _, both = self._counted(place, place.reading - 1, place.reading)
+                _, _, both = met.counted(place, place.reading - 1, place.reading)
                 return grade_again(end.reason, reading, both)
             missing = None
             if tells_gone:
-                name, last = self.step.collection, self._parts(place, place.reading)
-                held = [Part(name) for name in self._held(exclude={head.name for head in self._heads()})]
-                missing = self.stage.count_missing(name, self.collection, held, last)
-            elif self._tells_of_parent(place) and not self._lacks_some():
-                missing = self._missing_of(place)
+                missing = met.missing(place)
+            elif self._tells_of_parent(place) and not met.lacks_some():
+                missing = met.missing_of_parent(place)
         verdict = grade(end.reason, replace(reading, missing=missing or 0))
         if self.collection.parent is None or missing is None or not isinstance(verdict, Ended):
             return verdict
         return replace(verdict, gone=True)  # all came that the hub holds of this parent
 
-    def _missing_of(self, place: Place) -> int:
-        """How many keys of a parent's list the hub holds that its last reading has not met."""
-        if self.held_lists is None:
-            own = {head.name for head in self._heads()}
-            self.held_lists = HeldLists(self.hub, self.step.collection, self._held(exclude=own), self._parents_key)
-        held = self.held_lists.parts(place.parent or {})
-        if self.in_hand is None:
-            return self.stage.count_missing(self.step.collection, self.collection, held, self._parts(place, place.reading))
-        keys = {key for part in held for key in self.reader.keys(self.held_lists.records(part), place.parent) if None not in key}
-        return len(keys.difference(self.in_hand.get(place.reading, ())))
-
-    def _counted(self, place: Place, *readings: int) -> tuple[int, int, int]:
-        """Of readings of a list: how many records came, how many of them have a readable key, and how many keys there are."""
-        if self.in_hand is not None:
-            keys = [key for reading in readings for key in self.in_hand.get(reading, ())]
-            readable = [key for key in keys if None not in key]
-            return len(keys), len(readable), len(set(readable))
-        parts = [part for reading in readings for part in self._parts(place, reading)]
-        readable_ones, distinct = self.stage.count_keys(self.step.collection, self.collection, parts)
-        return sum((part.behind or 0) - part.first for part in parts), readable_ones, distinct
-
-    def _parts(self, place: Place, reading: int) -> list[Part]:
-        """Where the records of one reading of a list lie."""
-        if self.collection.parent is None:
-            return [Part(head.name, 0, head.records) for head in self._heads() if head.reading == reading]
-        parts = []
-        for head in self._heads(place.began):
-            first = 0
-            for one in self.hub.slices(self.step.collection, head.name):
-                if (one.number, one.reading) == (place.slice, reading) and one.records:
-                    parts.append(Part(head.name, first, first + one.records))
-                first += one.records
-        return parts
-
     def _lacks_all(self) -> bool:
-        """Whether the chain, whichever runs walked it, brought no record at all, but the hub holds some."""
-        if self.buffer.records or self.book.received:
-            return False
-        own = self._heads()
-        held = self._held(exclude={head.name for head in own})
-        return not any(head.records for head in own) and any(self.hub.head(self.step.collection, name).records for name in held)
-
-    def _heads(self, since: str = "") -> list[Head]:
-        """The chain's segments, or those from one of them on."""
-        names = [name for name in self.hub.segments(self.step.collection) if name >= max(self.step.chain, since)]
-        return [head for head in (self.hub.head(self.step.collection, name) for name in names) if head.chain == self.step.chain]
-
-    def _held(self, exclude: set[str]) -> list[str]:
-        """The segments with all keys that were alive when the pass began: since the last pass that all of them came in."""
-        names = self.hub.segments(self.step.collection)
-        return [name for name in names if run_of(name) >= self._held_since and name not in exclude]
-
-    def _lacks_some(self) -> bool:
-        """Whether some of what the hub held when the pass began is damaged, so that nobody knows what is missing."""
-        return any(run_of(name) >= self._held_since for name in self.hub.damage(self.step.collection))
-
-    @property
-    def _held_since(self) -> int:
-        return max((one.run for one in self.base.passes if one.gone or one.whole), default=0)
+        """Whether the chain brought no record at all, but the hub holds some."""
+        return not (self.buffer.records or self.book.received) and self.met.holds_none()
 
     def _where(self, place: Place, page: Page) -> str:
         return f"{self.step.collection}, page {place.pages + 1}, status {page.status}, {self.fetcher.shown(page.request)}"

@@ -21,7 +21,7 @@ LAYERS = [
     "destinations",
     "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
     "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "ahead",
-    "chain",
+    "walked", "parents", "met", "chain",
     "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
@@ -30,7 +30,7 @@ WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "fetch", "hub", "hub.store", "hub.folder",
     "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
     "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
-    "destinations.bigquery", "ahead", "chain", "pull", "batch", "load", "run", "compact", "look",
+    "destinations.bigquery", "ahead", "parents", "met", "chain", "pull", "batch", "load", "run", "compact", "look",
     "serve", "show",
 }  # fmt: skip
 
