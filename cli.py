@@ -112,7 +112,7 @@ def replay(
     allow_deletes: AllowDeletes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make all rows anew from what the hub holds, without any request: each table at once, in one transaction."""
+    """Make all rows right by what the hub holds, without any request: each table at once, in one transaction."""
     _carry_out(spec, set_, _options(hub, to, schema, select, allow_deletes=allow_deletes), "replay", as_json)
 
 

@@ -52,7 +52,7 @@ class Load:
     refill: bool
     """Whether everything is read again."""
     anew: bool
-    """Whether the rows are made anew."""
+    """Whether all rows are made right by the hub, and what it lacks goes."""
     allow_deletes: bool
 
     def made(self, warehouse: Warehouse, now: int) -> Done:
@@ -125,8 +125,6 @@ class Load:
             self._require_all()
         with self.stage.work():
             staged = self._staged(step, warehouse.unfit(self.table))
-            has_all = self.refill and not (step.lacks or self.had or self.seen.strangers)
-            makes_anew |= has_all and any(one.whole for one in staged.rejects)  # rows that came before they were rejected have to go
             batch, note = self._batch(step, staged, makes_anew, now)
             return Done(warehouse.commit(batch), note, _misfits(batch))
 
@@ -167,6 +165,8 @@ class Load:
         if is_unreadable:
             what = "what their complete pass lacks was not" if proven.marks_gone else "nothing was"
             note = f"records with an unreadable key came, so {what} marked as deleted"
+        if not proven.marks_gone and proven.gone_since not in {one.run for one in passes if one.ended in self.manifest.segments}:
+            proven = replace(proven, gone_since=seen.gone)  # of earlier passes, the loads that ended with them have judged
         step = proven
         told = self._told(feed, step.complete, lists, staged) if feed else None
         self._may_reject(staged)
@@ -200,8 +200,16 @@ class Load:
             passes=[GonePass(one.run, place_of(one.ended), one.began) for one in passes] if self.table.keeps_versions else (),
             told=told,
             named=seen.prints.keys(),
+            left_out=staged.keys if self._has_all(step) and not makes_anew else (),
+            most_left_out=None if self.allow_deletes else self.collection.max_delete_share,
         )
         return batch, note
+
+    def _has_all(self, step: LoadStep) -> bool:
+        """Whether a step reads all versions there ever were of this hub, and there are rows of no other."""
+        hub, name = self.hub, self.table.name
+        is_whole = self.refill and not (step.lacks or self.had or self.seen.strangers)
+        return is_whole and not any(hub.head(name, segment).moved for segment in (*step.new, *step.again))
 
     def _proving(self, staged: Staged, damaged: Iterable[str] | None = None) -> list[Pass]:
         """The passes that prove what is gone, as far as what is staged could be read."""
@@ -212,7 +220,7 @@ class Load:
         """Whether too many deletions are held back: not where they were let through, or nothing of what is found gone is news, or the
         table was never whole."""
         was_told = self.refill and not (feed and feed.rereads)
-        is_first = self.last.is_first_fill or (self.seen.gone is None and not (feed and self.seen.load))
+        is_first = bool(self.manifest.first_fill) or (self.seen.gone is None and not (feed and self.seen.load))
         return not (was_told or is_first or self.allow_deletes or self.collection.mode == "snapshot")
 
     def _lists(self, step: LoadStep) -> tuple[list[WholeList], list[str]]:

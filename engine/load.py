@@ -88,7 +88,7 @@ class Loader:
             )
 
     def replay(self, name: str) -> Iterator[Done]:
-        """As `load`; then all rows are made anew from the hub, in one transaction. Raises what `load` raises."""
+        """As `load`; then all rows are made right by the hub, in one transaction. Raises what `load` raises."""
         yield from self.load(name)
         seen = self._seen(name, self._table(name))
         if seen.strangers:
@@ -125,7 +125,7 @@ class Loader:
             seen=seen,
             last=last,
             manifest=manifest,
-            had=self._had(name, taken),
+            had=self._had(name, taken) if self.source.spec.collections[name].mode != "history" else (),  # of which nothing is thinned
             loads_since=partial(self._loads_since, name, seen.load),
             refill=refill,
             anew=anew,
@@ -145,7 +145,12 @@ class Loader:
     def _next(self, name: str, last: Manifest, refill: bool, owed: bool) -> Manifest | None:
         """The next load's manifest, put into the hub; None where there is nothing to do."""
         waiting, taken = [segment for segment in self.hub.segments(name) if not last.has(segment)], list[str]()
-        mode = self.source.spec.collections[name].mode
+        mode, damage = self.source.spec.collections[name].mode, self.hub.damage(name)
+        first_fill = last.first_fill if last.load else max(waiting, default="") if mode != "snapshot" else ""
+        if there_then := [segment for segment in waiting if segment <= first_fill and segment not in damage]:
+            waiting = there_then
+        else:
+            first_fill = ""
         if refill:  # alone: of what it finds gone, nothing is new
             pass
         elif mode == "snapshot":
@@ -158,7 +163,6 @@ class Loader:
         skipped = tuple(segment for segment in self.hub.damage(name) if not last.has(segment))
         if not taken and not refill and not owed and skipped == last.skipped:
             return None
-        is_first_fill = (last.is_first_fill or not last.load) and bool(set(waiting) - {*taken, *skipped})
         through = dict(last.through)
         for segment in taken:
             through[segment.rpartition("-")[0]] = number_of(segment)
@@ -172,7 +176,7 @@ class Loader:
                 segments=tuple(taken),
                 through=through,
                 skipped=skipped,
-                is_first_fill=is_first_fill,
+                first_fill=first_fill,
             ),
         )
 

@@ -105,7 +105,7 @@ class Piece:
         self.starts = list(accumulate((head.records for head in heads[:-1]), initial=0))
         self.spans = list(self._spans())
         self.unreadable: set[int] = set()
-        self.unfit: set[int] = set()
+        self.unheld: set[int] = set()
         """The records with a key that can be read, and that the warehouse cannot hold: no row is of them."""
         self.mended: list[str] = []
         self._lines: list[bytes] | None = None
@@ -121,10 +121,10 @@ class Piece:
             there = f"{AT} IN ({', '.join(map(str, sorted(left_out)))}) AND {_there(key)}"
             left_out = {place for (place,) in self.con.execute(f"SELECT {AT} FROM ({self._sql()}) WHERE {there}").fetchall()}
         runs = set[int]()
-        if kept + len(left_out) + len(self.unfit) < self.records:
+        if kept + len(left_out) + len(self.unheld) < self.records:
             keyless = [value for value in self._keyless(key) if value.place not in whole]
             odd, whole = sorted(odd + keyless, key=attrgetter("place")), whole | {value.place for value in keyless}
-            runs = {run_of(self._head_of(place)[0].name) for place in whole - self.unfit} or {run_of(head.name) for head in self.heads}
+            runs = {run_of(self._head_of(place)[0].name) for place in whole - self.unheld} or {run_of(head.name) for head in self.heads}
         return Staged(
             files=[file],
             read=self.records if counted else 0,
@@ -318,7 +318,7 @@ class Piece:
         return sorted(rejects, key=attrgetter("place"))
 
     def _take_out(self, key: Sequence[str]) -> list[_OddValue]:
-        """Values that are unfit become NULL, in `plain`, which has all rows then; gives what had to be rejected for that."""
+        """What the warehouse cannot hold is rejected, and NULL from now on: `plain` is made anew, with what was mended in it."""
         unfit, found = self.projection.unfit, list[_OddValue]()
         is_unfit = [f"coalesce({one.condition}, false)" for one in unfit]
         if not unfit or not self.con.execute(f"SELECT 1 FROM ({self._sql()}) WHERE {' OR '.join(is_unfit)} LIMIT 1").fetchall():
@@ -330,7 +330,7 @@ class Piece:
             places = [place for (place,) in self.con.execute(f"SELECT {AT} FROM ({self._sql()}) WHERE {condition}").fetchall()]
             raws = self._raws(prop.reader(one.property), places, self._parents() if prop.parent else self._records()) if places else []
             found += [_OddValue(place, one.property, prop.type.text, _shown(raw or "null"), one.why) for place, raw in raws]
-            self.unfit |= set(places) if one.property in key else set()
+            self.unheld |= set(places) if one.property in key else set()
         fit = (f"CASE WHEN NOT ({' OR '.join(odd)}) THEN {quoted(name)} END AS {quoted(name)}" for name, odd in conditions.items())
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS SELECT * REPLACE ({', '.join(fit)}) FROM ({self._sql()})")
         self.mended = []

@@ -184,6 +184,42 @@ def test_the_first_fill_of_a_table_holds_no_deletions_back(farm: Farm, mode: str
     assert farm.run(MANY[:15], text).status == "failed", "later ones are held back"
 
 
+def test_a_first_fill_that_broke_off_holds_back_what_is_found_gone_since(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = SPEC.replace("key: id", "key: id\n    on_reject: fail")
+    for rows in (MANY, [*MANY[1:], row(1) | {"at": "soon"}]):
+        farm.run(rows, strict, "pull")
+    monkeypatch.setattr(load, "LOAD_BYTES", 1)
+    assert farm.run([], strict, "load").status == "failed"
+    assert len(farm.table()) == 30
+    summary = farm.run(MANY[:3])
+    assert (summary.status, len(farm.table())) == ("failed", 30)
+    assert "27 rows are gone from the source" in told(summary)
+
+
+def test_where_the_past_was_thinned_nothing_is_taken_out_for_not_fitting_now(farm: Farm) -> None:
+    """An older version that fits might have been there."""
+    farm.run([row(1, "1"), row(2, "2")])
+    farm.run([row(1, "one"), row(2, "2")])
+    thin(farm)
+    farm.run([], LATEST.replace("sum: string", "sum: {type: integer, on_reject: record}"), "load")
+    assert farm.table("id, sum") == [(1, None), (2, 2)]
+
+
+def test_a_history_that_was_put_back_knows_what_had_gone_and_come_again(farm: Farm) -> None:
+    text, file = SPEC.replace("key: id", "key: id\n    mode: history"), farm.folder / "mine.duckdb"
+    to = f"duckdb:{file}"
+    farm.run([row(1), row(2)], text, to=to)
+    shutil.copy(file, farm.folder / "copy.duckdb")
+    for rows in ([row(1)], [row(1), row(2)]):
+        farm.run(rows, text, to=to, allow_deletes=True)
+    shutil.copy(farm.folder / "copy.duckdb", file)
+    farm.run([], text, "load", to=to)
+    with opened(file) as con:
+        assert con.execute("SELECT id, _version, _valid_to IS NULL FROM shop.orders ORDER BY ALL").fetchall() == [
+            (1, 1, True), (2, 1, False), (2, 2, True),
+        ]  # fmt: skip
+
+
 def test_what_has_no_key_or_is_left_out_replaces_nothing(farm: Farm) -> None:
     text = LATEST.replace("key: id", "key: id\n    on_reject: record")
     good, bad = row(1), row(1, "2.00") | {"at": "soon"}

@@ -3,7 +3,7 @@
 Small histories are made up at random, and those that fail are shortened. What a table should hold is worked out here from
 the hub's raw files, by the rule of the design and with none of the engine's code.
 
-SYNCER_EXAMPLES scales how many histories are tried (8), SYNCER_SEED tries others than the usual ones.
+SYNCER_EXAMPLES scales how many histories are tried (4), SYNCER_SEED tries others than the usual ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.ducks import idle
 from tests.model import LISTS, Api, Death, carry_out, compacted, small_pieces, source
 from tests.shop import WHOLE
 
-EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "16" if WHOLE else "4"))
 SEED = os.environ.get("SYNCER_SEED", "1")
 SECONDS_TO_SHORTEN = float(os.environ.get("SYNCER_SHORTEN", "60"))
 

@@ -21,7 +21,7 @@ from tests.sync import Project
 from tests.test_history import FEED, Found, look
 from tests.test_kill import SEED, SELECT, ends, killed, right, site
 
-STEPS_BETWEEN = int(os.environ.get("SYNCER_STEPS", "1" if WHOLE else "29"))
+STEPS_BETWEEN = int(os.environ.get("SYNCER_STEPS", "1" if WHOLE else "61"))
 """Of a story, each of so many steps is tried, from a random one on."""
 KILLS = int(os.environ.get("SYNCER_KILLS", "100" if WHOLE else "6"))
 

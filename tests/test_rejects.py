@@ -14,7 +14,7 @@ from rest_syncer.engine.look import rejects
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.run import Options
 from rest_syncer.engine.suggest import Misfit, form, merged, suggestion, worst
-from tests.farm import Farm, row, spec, told
+from tests.farm import MANY, SPEC, Farm, row, spec, told
 
 NUMBERS = "{id: integer, sum: integer, state: string}"
 STRICT = spec("on_reject: record", NUMBERS)
@@ -63,6 +63,29 @@ def test_what_was_left_out_comes_from_the_hub_when_the_spec_lets_it(farm: Farm) 
     assert farm.table("id, sum") == [(1, "1"), (2, "two")]
     assert farm.client.ask("SELECT count(*) FROM shop._syncer_rejects") == [(0,)], "what is healed is no reject any more"
     assert farm.asked == []
+
+
+@pytest.mark.many
+def test_what_is_left_out_from_now_on_goes_unless_that_is_much(farm: Farm) -> None:
+    farm.run([*MANY[:28], row(29, "x"), row(30, "y")], SPEC)
+    farm.client.ask("ALTER TABLE shop.orders ADD COLUMN mine VARCHAR")
+    farm.client.ask("UPDATE shop.orders SET mine = 'precious'")
+    typed = spec("on_reject: record", "{id: integer, sum: {type: 'decimal(9,2)'}, state: string}")
+    assert farm.book([], typed, "load") == {"deleted": 2}
+    assert len(farm.table("id")) == 28
+    summary = farm.run([], spec("on_reject: record", "{id: integer, sum: boolean, state: string}"), "load")
+    assert "28 rows would go, for their records do not fit, and `on_reject: record` leaves these out" in told(summary)
+    assert farm.client.ask("SELECT DISTINCT mine FROM shop.orders") == [("precious",)], "nothing has happened"
+    assert farm.book([], typed, "load") == {}
+
+
+@pytest.mark.many
+def test_what_has_no_key_any_more_takes_no_row_away(farm: Farm) -> None:
+    """Whose record that is, nobody knows; a row that someone made by hand is nobody's business either."""
+    farm.run([row(1), row(2)])
+    farm.client.ask("INSERT INTO shop.orders (id, sum, _segment) SELECT 77, sum, _segment FROM shop.orders WHERE id = 1")
+    farm.run([], spec(properties="{id: {type: integer, match: '([1])'}, sum: string, state: string}"), "load")
+    assert farm.table("id") == [(1,), (2,), (77,)]
 
 
 def test_only_the_property_that_says_so_is_strict(farm: Farm) -> None:

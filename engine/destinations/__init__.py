@@ -146,7 +146,11 @@ class Batch:
     held_back: int = 0
     """How many rows later passes had found gone that were not marked."""
     anew: bool = False
-    """Whether the rows are all there are: those of before are replaced."""
+    """Whether the files are all there is: rows are made right by them, and what they lack goes."""
+    left_out: Sequence[str] = ()
+    """Parquet files, like `keys`, of records that are left out for they do not fit: their rows go, where the batch has all that does."""
+    most_left_out: Share | None = None
+    """If more of the rows would go by `left_out`, the load fails; None: any may go."""
     passes: Sequence[GonePass] = ()
     """The passes that tell what is gone, for a table that keeps versions: oldest first, up to `gone_since`."""
     told: Told | None = None

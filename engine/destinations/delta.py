@@ -470,32 +470,37 @@ def _number(there: DeltaTable | None, hub: str) -> int:
     """Up to which load a table's receipts count: all, where it was dropped. A RESTORE takes rows back, and no transaction."""
     if there is None:
         return sys.maxsize
-    number, found = there.transaction_version(app(hub)) or 0, None
-    for many in (1, 20, None) if number else ():
-        if found is None:
-            found = _shown(there.history(many), hub, number, is_all=many is None)
-    return number if found is None else found
+    number = there.transaction_version(app(hub)) or 0
+    for many in (1, 20) if number else ():
+        if (shown := _shown(there.history(many), hub, number)) is not None:
+            return shown
+    history = there.history() if number else []
+    shown = _shown(history, hub, number)
+    return shown if shown is not None else 0 if any(map(_is_restore, history)) else number
 
 
-def _shown(history: Sequence[Mapping[str, Any]], hub: str, number: int, is_all: bool) -> int | None:
+def _shown(history: Sequence[Mapping[str, Any]], hub: str, number: int) -> int | None:
     """The load of a hub that a table shows by its history, the newest commit first, where `number` is the last one; None where that does
-    not tell. Where `is_all` there is of it, and it says no more, nothing that was restored is taken for loaded."""
-    back: Mapping[str, str] | None = None
+    not tell."""
+    reach = sys.maxsize
     for commit in history:
-        if back and not _had(commit, back):
+        if commit["version"] > reach:
             continue
         if commit.get(_MARK) == app(hub):
-            return int(commit[_LOAD]) if back else number
-        if commit.get("operation") == "RESTORE":
-            back = commit["operationParameters"]
-    return 0 if back and is_all else None
+            return int(commit[_LOAD]) if reach < sys.maxsize else number
+        if _is_restore(commit):
+            reach = _version(commit)
+    return None
 
 
-def _had(commit: Mapping[str, Any], restored: Mapping[str, str]) -> bool:
-    """Whether a commit is of the state to which a table was restored, by its version or its time (milliseconds)."""
-    if restored.get("version") is not None:
-        return int(commit["version"]) <= int(restored["version"])
-    return int(commit["timestamp"]) <= int(restored.get("datetime", -1))
+def _is_restore(commit: Mapping[str, Any]) -> bool:
+    return commit.get("operation") == "RESTORE"
+
+
+def _version(restore: Mapping[str, Any]) -> int:
+    """The version to which a table was restored; one before all, where that is not said: by time, it depends on how old files look."""
+    version = str((restore.get("operationParameters") or {}).get("version"))
+    return int(version) if version.isdecimal() else -1
 
 
 def tidy(there: DeltaTable | None) -> None:

@@ -149,7 +149,7 @@ def _clear_stump(path: Path) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB locks a file that it has open
         data = file.read()
         if len(data) < _SMALLEST and (data[8:12] == b"DUCK" or not data.strip(b"\0")):
-            path.unlink()
+            path.resolve().unlink()
 
 
 _CAUSES = {

@@ -20,9 +20,9 @@ from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
-from .sql import ADDED, PUT, Known, SqlWarehouse
+from .sql import ADDED, Known, SqlWarehouse
 from .staged import ORDER
-from .upsert import TEMPORARY, InPlace, Upsert
+from .upsert import PUT, TEMPORARY, InPlace, Upsert
 
 MOST_COLUMNS = 1600
 LONGEST_NAME = 63

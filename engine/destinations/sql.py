@@ -26,8 +26,6 @@ from .versions import Versions
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PUT = ("rows", "keys", "told", "lists")
-"""What a batch brings, each of which may be a temporary table of that name."""
 BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
 ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
 """The columns of ours in each table; types are in DuckDB's words here and below."""
@@ -318,14 +316,18 @@ class SqlWarehouse:
 
     def _prepared(self, batch: Batch) -> Upsert:
         """A batch that can be taken: its rows are in the warehouse, and its table has the shape for them."""
-        rows = self.put(batch) if batch.files else ""
-        lists = batch.told.lists if batch.told else ()
-        keys = self.put_columns("keys", batch.table.key_types | KEYS, batch.keys) if batch.keys and (batch.marks_gone or lists) else ""
-        told = self.put_columns("told", batch.table.key_types | TOLD, batch.told.files) if batch.told and batch.told.files else ""
-        whole = self.put_columns("lists", batch.table.parent_types | LISTS, lists) if lists else ""
+        told, lists = (batch.told.files, batch.told.lists) if batch.told else ((), ())
+        columns = {
+            "keys": (batch.table.key_types | KEYS, batch.keys if batch.marks_gone or lists else ()),
+            "left_out": (batch.table.key_types | KEYS, batch.left_out),
+            "told": (batch.table.key_types | TOLD, told),
+            "lists": (batch.table.parent_types | LISTS, lists),
+        }
+        put = {"rows": self.put(batch)} if batch.files else {}
+        put |= {name: self.put_columns(name, types, files) for name, (types, files) in columns.items() if files}
         self._shape(batch.table, batch.hub, batch.named)
         way = Versions if batch.table.keeps_versions else self.upsert
-        return way(self, batch, rows, keys, told, whole, self._kept(batch.table))
+        return way(self, batch, put, self._kept(batch.table))
 
     def _take(self, load: Upsert) -> Receipt:
         """A batch's rows, rejects and receipt."""
@@ -417,17 +419,19 @@ class SqlWarehouse:
         self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
 
     def _require_own(self, table: Table, named: Iterable[str]) -> None:
-        """Raises WarehouseError where a column is there that the spec names for the first time: somebody else made it."""
+        """Raises WarehouseError where a column is there that the spec names, or was to have before, for the first time: somebody else made
+        it."""
         there = {self.fold(name) for name in self._known(table.name).columns}
-        declared = {self.fold(column.name): column.name for column in table.columns if self.fold(column.name) in there}
+        taken = (self._there(column, there) for column in table.columns)  # by the names of before, where these are to be renamed
+        declared = {self.fold(name): name for name in taken if self.fold(name) in there}
         if declared.keys() <= {self.fold(name) for name in named}:
             return
         known = self._ever_named(table)
         if known and (foreign := sorted(declared.keys() - known)):
             columns = ", ".join(declared[name] for name in foreign)
             raise WarehouseError(
-                f"{self.where}: {self.schema}.{table.name} has {columns}, which syncer did not make; rename that there, or rename the "
-                f"property, with `from: {declared[foreign[0]]}`"
+                f"{self.where}: {self.schema}.{table.name} has {columns}, which syncer did not make; rename that there, or give the "
+                "property another name (`from` says where its values are)"
             )
 
     def _ever_named(self, table: Table) -> set[str]:

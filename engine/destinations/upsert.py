@@ -10,9 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from ..errors import WarehouseError
 from ..newness import Newness
 from . import TOLD, Batch, InDoubt, Receipt
 
+PUT = ("rows", "keys", "left_out", "told", "lists")
+"""What a batch brings: its rows, further keys that are not gone, those of records that it leaves out, what a delete feed tells, and whole
+lists."""
 TEMPORARY = ("deletions", "eras", "losers", "verdicts", "gone", "aside", "lasts", "alive", "sequence")
 """The temporary tables that are made."""
 
@@ -45,12 +49,12 @@ _PLACE = ("b._syncer_run", "b._syncer_ordinal", "b._syncer_number", "b._syncer_l
 class Upsert:
     """The rows of one batch into its table, inside of a transaction that the caller holds.
 
-    `rows` is a table expression of them, `keys` one of further keys that are not gone, `told` one of what a delete feed tells, `lists`
-    one of whole lists (each empty where there is none), and `kept` are the table's columns that the spec does not name.
+    `put` are table expressions, by the names of `PUT`, of what there is; `kept` are the table's columns that the spec does not name.
     """
 
-    def __init__(self, sql: Dialect, batch: Batch, rows: str, keys: str, told: str, lists: str, kept: Sequence[str]) -> None:
-        self.sql, self.batch, self.all, self.keys, self.kept = sql, batch, rows, keys, kept
+    def __init__(self, sql: Dialect, batch: Batch, put: Mapping[str, str], kept: Sequence[str]) -> None:
+        self.sql, self.batch, self.kept = sql, batch, kept
+        self.all, self.keys, self.left_out, self.feed, self.lists = (put.get(name, "") for name in PUT)
         table = batch.table
         self.name = sql.name(table.name)
         self.types = table.types
@@ -64,7 +68,6 @@ class Upsert:
         self.shown = self.all
         """Those that the table shows now."""
         self.now = sql.instant(batch.synced_at)
-        self.feed, self.lists = told, lists
 
     def temporaries(self) -> Mapping[str, str]:
         """What `run` may keep in temporary tables, in the order in which they build on each other, for one that has to make them before."""
@@ -81,7 +84,9 @@ class Upsert:
         book = Counter[str]()
         self._find_told()
         if batch.anew:
-            self._drop_strays()
+            book["deleted"] += self._drop_strays()
+        if batch.left_out:
+            book["deleted"] += self._drop_left_out()
         if self.all:
             book.update(self._find_losers())
             self.shown = self.best
@@ -132,13 +137,37 @@ class Upsert:
             found.append(f"SELECT {key}, _syncer_told_in, _syncer_gone_at, {never}, _syncer_ended_in FROM ({lacking}) AS n")
         return " UNION ALL ".join(found)
 
-    def _drop_strays(self) -> None:
-        """Where the batch has all rows there are: those go that it lacks, and those of a key that is there more than once."""
-        there = f"SELECT 1 FROM {self.all} AS b WHERE {self.same_key}"
-        self.sql.ask(f"DELETE FROM {self.name} AS t WHERE {f'NOT EXISTS ({there})' if self.all else 'true'}")
+    def _drop_strays(self) -> int:
+        """Where the batch has all there is: rows go that it lacks, and those of a key that is there more than once; how many it lacked."""
+        gone = self._drop(f"NOT EXISTS (SELECT 1 FROM {self.all} AS b WHERE {self.same_key})" if self.all else "true")
         twice = f"SELECT {self.key} FROM {self.name} AS a GROUP BY {self.key} HAVING count(*) > 1"
         if self.sql.ask(f"{twice} LIMIT 1"):
-            self.sql.ask(f"DELETE FROM {self.name} AS t WHERE EXISTS (SELECT 1 FROM ({twice}) AS b WHERE {self.same_key})")
+            self._drop(f"EXISTS (SELECT 1 FROM ({twice}) AS b WHERE {self.same_key})")
+        return gone
+
+    def _drop_left_out(self) -> int:
+        """Rows go of which the batch, which has all that fits, has nothing, but for what `on_reject: record` leaves out; how many did.
+
+        Raises WarehouseError where they are too many to go without being told to.
+        """
+        batch = self.batch
+        lacks = f" AND NOT EXISTS (SELECT 1 FROM {self.all} AS b WHERE {self.same_key})" if self.all else ""
+        which = f"EXISTS (SELECT 1 FROM {self.left_out} AS l WHERE {self.newness.same('t', 'l')}){lacks}"
+        number = self._number(f"SELECT count(*) FROM {self.name} AS t WHERE {which}")
+        most = batch.most_left_out
+        if most and most.exceeded_by(number, self.sql.standing(batch.table.name, "_deleted_at IS NULL")):
+            raise WarehouseError(
+                f"{batch.table.name}: {number:,} rows would go, for their records do not fit, and `on_reject: record` leaves these out; "
+                f"that is more than `max_delete_share` ({most}) of the table; correct the spec, or say --allow-deletes"
+            )
+        return self._drop(which) if number else 0
+
+    def _drop(self, which: str) -> int:
+        """Rows `t` go; how many did."""
+        number = self._number(f"SELECT count(*) FROM {self.name} AS t WHERE {which}")
+        if number:
+            self.sql.ask(f"DELETE FROM {self.name} AS t WHERE {which}")
+        return number
 
     def _insert_all(self) -> None:
         self.insert(self.best, f"CASE WHEN {self._is_gone('s')} THEN {self.now} END" if self.batch.table.tombstone else "NULL")
@@ -228,10 +257,14 @@ class Upsert:
         elif batch.lacks or not batch.complete:
             older, doubt = self._older(table.cursor)
             doubt = "false" if batch.complete else doubt
+        absent = f"t.{self.sql.quoted(table.key[0])} IS NULL"
+        if batch.anew:  # a row has to say where its values lie
+            joined += f" LEFT JOIN {self.all} AS p ON p._segment = t._segment AND {self.newness.same('p', 't')}"
+            differs += " OR p._segment IS NULL OR t._synced_at IS NULL"
         columns = ", ".join([self.listed(table.key, "b"), *(f"t.{self.sql.quoted(name)}" for name in self.kept)])
         return (
             f"SELECT b._segment, b._syncer_run, b._syncer_counted, {is_told} AS _syncer_told, {columns}, t._deleted_at AS _syncer_gone_at, "
-            f"CASE WHEN t._segment IS NULL AND {none} THEN 'filtered' WHEN t._segment IS NULL THEN 'inserted' "
+            f"CASE WHEN {absent} AND {none} THEN 'filtered' WHEN {absent} THEN 'inserted' "
             f"WHEN {doubt} THEN 'doubt' WHEN {older} THEN 'stale' "
             f"WHEN {back} OR {goes} OR {differs} THEN 'updated' ELSE 'unchanged' END AS _syncer_verdict "
             f"FROM {self.best} AS b LEFT JOIN {self.name} AS t ON {self.same_key}{joined}"

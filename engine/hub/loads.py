@@ -22,8 +22,8 @@ class Manifest:
     """The load whose file carries `through`; 0 in that file itself."""
     skipped: tuple[str, ...] = ()
     """Segments that were passed over, up to this load, for they are damaged."""
-    is_first_fill: bool = False
-    """Whether it is one of several that fill a table for the first time, and not the last of them."""
+    first_fill: str = ""
+    """The last segment that was there when a table began to be filled, as long as loads take what was there then."""
 
     def has(self, name: str) -> bool:
         leg, _, number = name.rpartition("-")
