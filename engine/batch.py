@@ -20,7 +20,7 @@ from .parse import Source
 from .piece import Staged
 from .plan import Loaded, LoadStep, Telling, WholeList, every_pass_tells, load_step, overtaken_since, proving, settled, telling
 from .project import Unfit
-from .spec import Collection, feed_name, property_fingerprints
+from .spec import CURSOR, KEY, MODE, Collection, feed_name, property_fingerprints
 from .stage import Stage
 from .suggest import Misfit, form
 
@@ -199,7 +199,7 @@ class Load:
             anew=makes_anew,
             passes=[GonePass(one.run, place_of(one.ended), one.began) for one in passes] if self.table.keeps_versions else (),
             told=told,
-            named=seen.prints.keys(),
+            named=[name for name in seen.prints if name not in (KEY, CURSOR, MODE)],
             left_out=staged.keys if self._has_all(step) and not makes_anew else (),
             most_left_out=None if self.allow_deletes else self.collection.max_delete_share,
         )

@@ -75,9 +75,10 @@ class Chain:
         self.hub, self.fetcher, self.stage, self.watcher, self.stored, self.book = hub, fetcher, stage, watcher, stored, book
         self.state = state
         self.collection: Collection = spec.lists[step.collection]
-        of = self.collection.parent
-        taken, state_of = self.collection.of_parent, parent or CollectionState()
-        self.parents = Parents(hub, stage, spec, of.collection, state_of, taken) if of else None
+        self.parents = None
+        if self.collection.parent:
+            name, state_of_it = self.collection.parent.collection, parent or CollectionState()
+            self.parents = Parents(hub, stage, spec, name, state_of_it, self.collection.of_parent)
         self.cursor = self.collection.cursor and self.collection.cursor.of(self.collection.properties)
         self.parent_key = spec.parent_key(step.collection)
         self.spec_print = collection_fingerprint(spec, step.collection)
@@ -134,8 +135,9 @@ class Chain:
             place = coming.popleft()
             walked.slices = place.slice + 1
             yield replace(place, began=self.name), coming
+        # a list that could not be read may have gone with its parent
         there = self.parents.still({self._parents_key(one.parent or {}) for one in earlier}, run_of(self.step.leg)) if self.parents else ()
-        for place in earlier:  # a list that could not be read may have gone with its parent
+        for place in earlier:
             walked.failed.remove(place)
             if self._parents_key(place.parent or {}) in there:
                 yield place, ()

@@ -22,7 +22,7 @@ MOST_IN_HAND = 10_000
 
 
 class Met:
-    """Of one chain: `base` is what the hub knew of the collection when its step began, and `of` tells parents apart."""
+    """Of one chain: `base` is what the hub knew of the collection when its step began, and `key_of` tells parents apart."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class Met:
         collection: Collection,
         chain: str,
         base: CollectionState,
-        of: Callable[[Mapping[str, Any]], str],
+        key_of: Callable[[Mapping[str, Any]], str],
     ) -> None:
         self.hub, self.stage, self.reader, self.name, self.collection, self.chain = hub, stage, reader, name, collection, chain
-        self._of = of
+        self._key_of = key_of
         self._since = max((one.run for one in base.passes if one.gone or one.whole), default=0)
         """The run of the last pass that all came in: what is alive came since then."""
         self._in_hand: dict[int, list[tuple[int | str | None, ...]]] | None = None
@@ -80,7 +80,7 @@ class Met:
     def missing_of_parent(self, place: Place) -> int:
         """The same, of the keys of one parent's list."""
         if self._held_lists is None:
-            self._held_lists = HeldLists(self.hub, self.name, self._held(), self._of)
+            self._held_lists = HeldLists(self.hub, self.name, self._held(), self._key_of)
         held = self._held_lists.parts(place.parent or {})
         if self._in_hand is None:
             return self.stage.count_missing(self.name, self.collection, held, self._parts(place, place.reading))

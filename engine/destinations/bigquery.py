@@ -29,7 +29,7 @@ from google.cloud import bigquery
 from ..errors import UsageError, WarehouseError
 from ..project import Unfit, quoted
 from . import Batch, Table, staged
-from .sql import ADDED, Known, SqlWarehouse, stepwise
+from .sql import ADDED, Known, SqlWarehouse, cut, stepwise
 from .staged import ORDER
 from .upsert import InPlace, Upsert
 
@@ -186,7 +186,7 @@ class BigQuery(SqlWarehouse):
         """As JSON texts: a parameter that is an array can hold no NULL."""
         names = ", ".join(map(self.quoted, columns))
         values = ", ".join(self._out_of_json(f"JSON_VALUE(one, '$[{place}]')", kind) for place, kind in enumerate(columns.values()))
-        for piece in _pieces(json.dumps([staged.cut(row.get(name), LONGEST_TEXT) for name in columns]) for row in rows):
+        for piece in _pieces(json.dumps([cut(row.get(name), LONGEST_TEXT) for name in columns]) for row in rows):
             given = bigquery.ScalarQueryParameter("rows", "STRING", piece)
             self._run(f"INSERT INTO {self.name(table)} ({names}) SELECT {values} FROM UNNEST(JSON_QUERY_ARRAY(@rows)) AS one", given)
 

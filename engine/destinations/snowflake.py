@@ -33,7 +33,7 @@ from ..hub.segment import PLACE
 from ..kinds import did_you_mean
 from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
-from .sql import Known, SqlWarehouse, stepwise
+from .sql import Known, SqlWarehouse, cut, stepwise
 from .staged import ORDER
 from .upsert import InPlace, Upsert
 
@@ -167,7 +167,7 @@ class Snowflake(SqlWarehouse):
 
     def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
         marks = ", ".join(self.instant("?") if kind == "TIMESTAMPTZ" else "?" for kind in columns.values())
-        values = [[staged.cut(row.get(name), LONGEST_TEXT) for name in columns] for row in rows]
+        values = [[cut(row.get(name), LONGEST_TEXT) for name in columns] for row in rows]
         names = ", ".join(map(self.quoted, columns))
         self._execute(f"INSERT INTO {self.name(table)} ({names}) VALUES ({marks})", values)
 

@@ -26,6 +26,8 @@ from .versions import Versions
 P = ParamSpec("P")
 T = TypeVar("T")
 
+LONGEST_SHOWN = 2000
+"""Characters of a value that a column cannot hold as a whole."""
 BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
 ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
 """The columns of ours in each table; types are in DuckDB's words here and below."""
@@ -618,6 +620,12 @@ class SqlWarehouse:
         if self._tables is None:
             self._tables = self.look()
         return self._tables.setdefault(self.fold(table), Known())
+
+
+def cut(value: Any, most: int) -> Any:
+    """A value of syncer's own tables: a rejected one may be longer than a column, of so many bytes, and is shown in part."""
+    is_long = isinstance(value, str) and len(value.encode()) > most
+    return value[:LONGEST_SHOWN] + "…" if is_long else value
 
 
 def stepwise(one: Sequence[str], other: Sequence[str]) -> str:

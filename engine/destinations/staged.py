@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -20,9 +19,6 @@ ORDER = {
 }  # fmt: skip
 """What stands in a batch's files beside the declared columns."""
 
-LONGEST_SHOWN = 2000
-"""Characters of a rejected value that the rejects show."""
-
 
 def selected(files: Sequence[str], written: Mapping[str, str], unfit: Iterable[Unfit] = ()) -> str:
     """A SELECT of these expressions, by column, without records that hold what is unfit.
@@ -32,12 +28,6 @@ def selected(files: Sequence[str], written: Mapping[str, str], unfit: Iterable[U
     values = (f"{value} AS c{place}" for place, value in enumerate(written.values()))
     fits = " AND ".join(f"NOT coalesce({one.condition}, false)" for one in unfit)
     return f"SELECT {', '.join(values)} FROM {parquet(files)}{f' WHERE {fits}' if fits else ''}"
-
-
-def cut(value: Any, most: int) -> Any:
-    """A value of syncer's own tables: a rejected one may be longer than a column, of so many bytes."""
-    is_long = isinstance(value, str) and len(value.encode()) > most
-    return value[:LONGEST_SHOWN] + "…" if is_long else value
 
 
 def copy(rows: str, to: str, form: str, folder: Path) -> None:
