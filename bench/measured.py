@@ -14,12 +14,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall and CPU seconds, peak memory in MB, and the document that the command printed."""
+    """Wall and CPU seconds, peak memory in MB, and what the command printed."""
 
     wall: float
     cpu: float
     mb: float
-    document: Any
+    out: str
+
+    @property
+    def document(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
 
 
 def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Measured:
@@ -27,12 +32,12 @@ def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str
     out, log = folder / "out.json", folder / "log"
     began = time.monotonic()
     with out.open("wb") as stdout, log.open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         _, code, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
     wall = time.monotonic() - began
     assert process.returncode == 0, log.read_text()
-    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(out.read_text()))
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out.read_text())
 
 
 def say(what: str, found: Measured, records: int | None = None) -> None:
