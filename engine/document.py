@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ At = tuple[str | int, ...]
 """The way to a part of a document."""
 
 _MOST_NODES = 200_000
+_MOST_OPEN = 1_000
 
 
 class Document:
@@ -30,7 +32,7 @@ class Document:
 
     def read(self, text: str) -> Any:
         try:
-            node = yaml.compose(text, Loader=_Loader)
+            node = _composed(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -94,13 +96,17 @@ class Document:
         return mapping
 
 
-class _Loader(yaml.SafeLoader):
-    """Only composes; what a plain scalar means is decided in `_scalar`."""
+def _composed(text: str) -> yaml.Node | None:
+    """libyaml reads a text ten times as fast; what it refuses, or would overflow its stack, the one in Python tells in sentences."""
+    if yaml.__with_libyaml__ and text.count("[") + text.count("{") < _MOST_OPEN:
+        with suppress(yaml.YAMLError):
+            return yaml.compose(text, Loader=yaml.CSafeLoader)
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _scalar(node: yaml.Node) -> Any:
     text = str(node.value)
-    if getattr(node, "style", None) is not None or node.tag.endswith(":str"):
+    if getattr(node, "style", None) or node.tag.endswith(":str"):
         return text
     if text in ("", "~", "null", "Null", "NULL"):
         return None
@@ -119,7 +125,7 @@ def with_members(text: str, at: At, members: Mapping[str, str]) -> str:
     `members` are YAML texts by name, each of one line. Raises ValueError where the place is written in a way that leaves no room
     for them: an alias, a merge.
     """
-    node = yaml.compose(text, Loader=_Loader)
+    node = yaml.compose(text, Loader=yaml.SafeLoader)  # whose marks count letters
     for step in at:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         node = next((value for key, value in pairs if getattr(key, "value", None) == step), None)

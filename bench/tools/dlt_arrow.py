@@ -29,4 +29,4 @@ def records(updated=dlt.sources.incremental("updated_at", initial_value="")):
             pages = []
 
 
-dlt.pipeline("bench", f"{folder}/state", destination=dlt.destinations.duckdb(f"{folder}/out.duckdb"), dataset_name="main_").run(records())
+dlt.pipeline("bench", f"{folder}/state", destination=dlt.destinations.duckdb(f"{folder}/out.duckdb"), dataset_name="bench").run(records())

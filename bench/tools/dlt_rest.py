@@ -32,5 +32,5 @@ if __name__ == "__main__":
     )
     if way == "tuned":
         source.max_table_nesting = 0
-    pipeline = dlt.pipeline("bench", f"{folder}/state", destination=dlt.destinations.duckdb(f"{folder}/out.duckdb"), dataset_name="main_")
+    pipeline = dlt.pipeline("bench", f"{folder}/state", destination=dlt.destinations.duckdb(f"{folder}/out.duckdb"), dataset_name="bench")
     pipeline.run(source, **({"loader_file_format": "parquet"} if way == "tuned" else {}))
