@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DUCKDB_15 := $(VENV)/duckdb15
 FAKESNOW := $(VENV)/fakesnow/.ready
 
-.PHONY: demo test lint types tests tests-whole warehouses tests-duckdb15 test-deep wheel format clean
+.PHONY: bench demo test lint types tests tests-whole warehouses tests-duckdb15 test-deep wheel format clean
 
 demo: $(READY)
 	$(BIN)/python -m tests.demo
@@ -41,6 +41,11 @@ tests-duckdb15: $(READY) $(DUCKDB_15)/.ready
 	$(DUCKDB_15)/bin/python -m pytest -q -n 2 --dist worksteal -k duckdb \
 		tests/test_warehouses.py tests/test_rows.py tests/test_versions.py tests/test_rejects.py tests/test_damage.py
 	SYNCER_DUCKDB_15=$(abspath $(DUCKDB_15))/bin/python $(BIN)/python -m pytest -q tests/test_duckdb.py -k reads_what_is_written
+
+# syncer beside its peers, each in an environment of its own (.venv/bench), over nginx where that is installed. BENCH="--works 100k" is a part.
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m bench --write $(BENCH)
 
 # Many more stories of lists that change while they are read: some 20 minutes. SYNCER_SEED=7 tries others than the usual ones.
 test-deep: $(READY)

@@ -50,7 +50,7 @@ def main() -> None:
 def _round(work: Work, tools: list[Tool], number: int) -> list[Found]:
     """Each tool's turn with a work."""
     place, found = work.prepare(PAGES), list[Found]()
-    random.Random(number).shuffle(tools)  # noqa: S311  # no secret
+    random.Random(number).shuffle(tools)  # no secret
     with serving(place, work.delay) as server:
         for tool in tools:
             with tempfile.TemporaryDirectory(prefix=f"bench-{tool.name}-") as folder:

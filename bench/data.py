@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 PER_PAGE = 100
-_WORDS = (
-    "account again answer arrived because before billing broken button cancel change charge click correct customer delay deliver "
-    "describe different discount email error export failed figure first follow forward found invoice issue label later letter "
-    "login manual message missing month number order package parcel password payment phone please printer problem product "
-    "question receive refund remove reply report request return screen second send service shipment status still support thanks "
-    "ticket today tomorrow update upgrade urgent version waiting warranty wrong yesterday"
-).split()
+_WORDS = [
+    "account", "again", "answer", "arrived", "because", "before", "billing", "broken", "button", "cancel", "change", "charge", "click",
+    "correct", "customer", "delay", "deliver", "describe", "different", "discount", "email", "error", "export", "failed", "figure",
+    "first", "follow", "forward", "found", "invoice", "issue", "label", "later", "letter", "login", "manual", "message", "missing",
+    "month", "number", "order", "package", "parcel", "password", "payment", "phone", "please", "printer", "problem", "product",
+    "question", "receive", "refund", "remove", "reply", "report", "request", "return", "screen", "second", "send", "service", "shipment",
+    "status", "still", "support", "thanks", "ticket", "today", "tomorrow", "update", "upgrade", "urgent", "version", "waiting",
+    "warranty", "wrong", "yesterday",
+]  # fmt: skip
 _START = 1_451_606_400
 """The year 2016; a record of the number n was changed n times 40 seconds later."""
 
-_TEXT = " ".join(random.Random(7).choices(_WORDS, k=200_000))  # noqa: S311  # no secret
+_TEXT = " ".join(random.Random(7).choices(_WORDS, k=200_000))  # no secret
 
 Record = Callable[[int, int], bytes]
 """A record by its number (from 1) and its version (from 1)."""
@@ -116,18 +118,20 @@ def big(number: int, version: int) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
-def write(root: Path, name: str, record: Record, numbers: Iterable[tuple[int, int]], query: str = "", per_page: int = PER_PAGE) -> int:
+def write(root: Path, name: str, record: Record, numbers: Iterable[tuple[int, int]], query: str = "") -> int:
     """Pages of some records, by number and version; gives how many pages there are. `query` stands in their next links."""
     folder = root / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     listed = list(numbers)
-    pages = max(1, -(-len(listed) // per_page))
+    pages = max(1, -(-len(listed) // PER_PAGE))
     for page in range(1, pages + 1):
-        some = listed[(page - 1) * per_page : page * per_page]
+        some = listed[(page - 1) * PER_PAGE : page * PER_PAGE]
         following = f'{{"href":"/{name.partition(".")[0]}?{query}page={page + 1}"}}' if page < pages else "null"
         after = page + 1 if page < pages else "null"
-        head = f'{{"total_entries":{len(listed)},"page":{page},"next_page":{after},"_links":{{"next":{following}}},"_embedded":{{"entries":['
+        head = (
+            f'{{"total_entries":{len(listed)},"page":{page},"next_page":{after},"_links":{{"next":{following}}},"_embedded":{{"entries":['
+        )
         body = b",".join(record(number, version) for number, version in some)
         (folder / f"{page}.json").write_bytes(head.encode() + body + b"]}}")
     return pages

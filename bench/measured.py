@@ -32,7 +32,8 @@ def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str
     out, log = folder / "out.json", folder / "log"
     began = time.monotonic()
     with out.open("wb") as stdout, log.open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        around = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, cwd=folder, env=around, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         _, code, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
     wall = time.monotonic() - began

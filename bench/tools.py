@@ -1,7 +1,7 @@
 """The tools that are compared: how each is called, and what it needs in an environment of its own.
 
-A tool is called as `python bench/tools/NAME.py URL COLLECTION FOLDER`; it keeps whatever it has to in the folder, so that a second call goes
-on from the first, and its rows are in a table of `FOLDER/out.duckdb`.
+A tool is called as `python bench/tools/NAME.py URL COLLECTION FOLDER`; it keeps whatever it has to in the folder, so that a second call
+goes on from the first, and its rows are in a table of `FOLDER/out.duckdb`.
 """
 
 from __future__ import annotations
@@ -90,5 +90,6 @@ def versions(tool: Tool) -> str:
         return ""
     names = [need.partition("[")[0].partition("=")[0].partition(">")[0] for need in NEEDS[tool.environment]]
     pip = [str(ENVIRONMENTS / tool.environment / "bin/python"), "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
-    found = dict(line.split("==") for line in subprocess.run(pip, check=True, capture_output=True, text=True).stdout.split() if "==" in line)
+    listed = subprocess.run(pip, check=True, capture_output=True, text=True).stdout.split()
+    found = dict(line.split("==") for line in listed if "==" in line)
     return ", ".join(f"{name} {found[name]}" for name in names if name in found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +51,7 @@ class Work:
         """From now on, these changes are told."""
         link = place / f"{self.collection}.changes"
         link.unlink(missing_ok=True)
-        os.symlink(f"{self.collection}.{changes}", link)
+        link.symlink_to(f"{self.collection}.{changes}")
 
 
 _INCREMENTAL = tuple(tool for tool in EVERYONE if tool not in ("floor", "naive", "cdk"))
@@ -72,6 +71,7 @@ def _once(records: int) -> list[Run]:
 
 def works(scale: float = 1.0) -> list[Work]:
     """All of it; `scale` makes it smaller, to see that it runs."""
+
     def of(number: int) -> int:
         return max(100, int(number * scale))
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.models import ConfiguredAirbyteCatalogSerializer
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_manifest import manifest
 
 url, name, folder = sys.argv[1:]
@@ -20,7 +20,7 @@ catalog.write_text(json.dumps(streams))
 chosen = ConfiguredAirbyteCatalogSerializer.load(streams)
 entry = AirbyteEntrypoint(ConcurrentDeclarativeSource(catalog=chosen, config={}, state=[], source_config=manifest(url, name)))
 rows = 0
-with open(os.devnull, "w") as nowhere:
+with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # as one writes it
     for message in entry.run(AirbyteEntrypoint.parse_args(["read", "--config", str(config), "--catalog", str(catalog)])):
         nowhere.write(message)
         rows += message.startswith('{"type":"RECORD"')

@@ -11,7 +11,7 @@ con, session = duckdb.connect(f"{folder}/out.duckdb"), requests.Session()
 known = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [name]).fetchone()[0]
 since = con.execute(f"SELECT max(updated_at) FROM {name}").fetchone()[0] if known else None
 path = f"/{name}?since={since:%Y-%m-%dT%H:%M:%SZ}" if since else f"/{name}"
-with open(f"{folder}/new.ndjson", "wb") as lines:
+with open(f"{folder}/new.ndjson", "wb") as lines:  # noqa: PTH123  # as one writes it
     while path:
         page = orjson.loads(session.get(url + path).content)
         lines.writelines(orjson.dumps(record) + b"\n" for record in page["_embedded"]["entries"])
