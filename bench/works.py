@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +76,9 @@ def works(scale: float = 1.0) -> list[Work]:
         return max(100, int(number * scale))
 
     some = ("syncer", "script", "dlt_tuned")
-    tickets: Callable[..., Work] = lambda name, what, number, runs, tools: Work(name, what, "tickets", number, data.ticket, runs, tools)  # noqa: E731
     return [
-        tickets("100k", "100,000 tickets of 1.7 KB", of(100_000), _usual(of(100_000)), EVERYONE),
-        tickets("1m", "1,000,000 tickets of 1.7 KB", of(1_000_000), _usual(of(1_000_000)), FAST),
+        Work("100k", "100,000 tickets of 1.7 KB", "tickets", of(100_000), data.ticket, _usual(of(100_000))),
+        Work("1m", "1,000,000 tickets of 1.7 KB", "tickets", of(1_000_000), data.ticket, _usual(of(1_000_000)), FAST),
         Work("wide", "20,000 records of 300 columns", "wide", of(20_000), data.wide, _once(of(20_000)), some),
         Work("deep", "50,000 records of ten levels", "deep", of(50_000), data.deep, _once(of(50_000)), some),
         Work("big", "2,000 records with a text of 100 KB", "big", of(2_000), data.big, _once(of(2_000)), some),

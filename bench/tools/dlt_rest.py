@@ -11,7 +11,6 @@ if way == "tuned":
     os.environ |= {
         "NORMALIZE__WORKERS": "2", "NORMALIZE__START_METHOD": "spawn", "NORMALIZE__DATA_WRITER__BUFFER_MAX_ITEMS": "50000",
         "EXTRACT__DATA_WRITER__BUFFER_MAX_ITEMS": "50000", "EXTRACT__DATA_WRITER__FILE_MAX_ITEMS": "50000",
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
     }  # fmt: skip
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 
