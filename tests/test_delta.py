@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from os import utime
 from pathlib import Path
 from typing import Any
 
@@ -220,12 +221,14 @@ def test_a_place_where_no_lake_can_be_is_said(tmp_path: Path, place: str, messag
 def test_what_a_restore_took_back_is_loaded_again(tmp_path: Path, by: str) -> None:
     farm = Farm(tmp_path, Lake(tmp_path / "lake"))
     farm.run([row(1), row(2)])
-    kept = DeltaTable(str(tmp_path / "lake/shop/orders")).history(1)[0]
+    kept = DeltaTable(str(tmp_path / "lake/shop/orders")).version()
     farm.run([row(1, "2.00"), row(2), row(3)])
     farm.run([row(1, "2.00"), row(3, "3.00")])
     shown = farm.table()
-    time = datetime.fromtimestamp(kept["timestamp"] / 1000, UTC)
-    DeltaTable(str(tmp_path / "lake/shop/orders")).restore(kept["version"] if by == "version" else time)
+    for version, commit in enumerate(sorted((tmp_path / "lake/shop/orders/_delta_log").glob("*.json"))):
+        utime(commit, times=(1_700_000_000 + version,) * 2)  # the time of a version is its file's
+    time = datetime.fromtimestamp(1_700_000_000 + kept, UTC)
+    DeltaTable(str(tmp_path / "lake/shop/orders")).restore(kept if by == "version" else time)
     assert farm.table() == [(1, "1.00", False), (2, "1.00", False)]
     farm.book([], verb="load")
     assert farm.table() == shown == [(1, "2.00", False), (2, "1.00", True), (3, "3.00", False)]
