@@ -1,6 +1,6 @@
 """What a chain has met of its lists, and what the hub holds of the same collection: what tells whether a list lacks something. I/O.
 
-The keys of a parent's list are kept in memory as long as they are few, so that most lists need no look into the hub.
+The keys of a list are kept while it is read, so that most lists need no look into the hub when they end.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from typing import Any
 from .exchange import Listing
 from .hub import CollectionState, Head, Hub
 from .hub.segment import run_of
+from .keys import Keys
 from .lists import HeldLists, Part
 from .read import Reader
 from .spec import Collection
 from .stage import Stage
 from .walked import Place
-
-MOST_IN_HAND = 10_000
-"""How many keys of a parent's list are kept in memory; those of longer ones are counted in the hub."""
 
 
 class Met:
@@ -39,34 +37,32 @@ class Met:
         self._key_of = key_of
         self._since = max((one.run for one in base.passes if one.gone or one.whole), default=0)
         """The run of the last pass that all came in: what is alive came since then."""
-        self._in_hand: dict[int, list[tuple[int | str | None, ...]]] | None = None
-        """By reading: the keys of all records of the list in hand; None where they are too many, or were not all met here."""
+        self._keys: Keys | None = None
+        """Those of all records of the list in hand; None where they were not all met here, or are hardly asked for."""
         self._held_lists: HeldLists | None = None
         """What the hub holds of each parent's list, where that was needed."""
 
     def begin(self, place: Place) -> None:
         """A list is in hand now."""
-        self._in_hand = {} if self.collection.parent and not place.pages and place.reading == 1 else None
+        if self._keys:
+            self._keys.drop()
+        is_new, may_slip = not place.pages and place.reading == 1, not self.reader.route.paginate.stable
+        self._keys = Keys(self.stage) if is_new and (may_slip or self.collection.parent) else None
 
     def take(self, place: Place, listing: Listing) -> None:
         """A page of it came."""
-        if self._in_hand is None:
-            return
-        self._in_hand.setdefault(place.reading, []).extend(zip(*(listing.values(name) for name in listing.key), strict=True))
-        if sum(map(len, self._in_hand.values())) > MOST_IN_HAND:
-            self._in_hand = None
+        if self._keys:
+            self._keys.add(place.reading, zip(*(listing.values(name) for name in listing.key), strict=True))
 
     @property
     def is_in_hub(self) -> bool:
-        """Whether only the hub, and the stage with its work, can tell what the list in hand brought."""
-        return self._in_hand is None
+        """Whether only the hub, and the stage with its work, can tell what the list in hand brought, or lacks."""
+        return self._keys is None or self._keys.in_hand is None
 
     def counted(self, place: Place, *readings: int) -> tuple[int, int, int]:
         """Of readings of a list: how many records came, how many of them have a readable key, and how many keys there are."""
-        if self._in_hand is not None:
-            keys = [key for reading in readings for key in self._in_hand.get(reading, ())]
-            readable = [key for key in keys if None not in key]
-            return len(keys), len(readable), len(set(readable))
+        if self._keys:
+            return self._keys.counted(*readings)
         parts = [part for reading in readings for part in self._parts(place, reading)]
         readable_ones, distinct = self.stage.count_keys(self.name, self.collection, parts)
         return sum((part.behind or 0) - part.first for part in parts), readable_ones, distinct
@@ -82,10 +78,10 @@ class Met:
         if self._held_lists is None:
             self._held_lists = HeldLists(self.hub, self.name, self._held(), self._key_of)
         held = self._held_lists.parts(place.parent or {})
-        if self._in_hand is None:
+        if self._keys is None or self._keys.in_hand is None:
             return self.stage.count_missing(self.name, self.collection, held, self._parts(place, place.reading))
         keys = {key for part in held for key in self.reader.keys(self._held_lists.records(part), place.parent) if None not in key}
-        return len(keys.difference(self._in_hand.get(place.reading, ())))
+        return len(keys.difference(self._keys.in_hand.get(place.reading, ())))
 
     def holds_none(self) -> bool:
         """Whether the chain's segments have no record at all, whichever runs walked it, but the hub holds some."""

@@ -145,8 +145,7 @@ class Piece:
                 behind = head.records if part.behind is None else part.behind
                 spans.append(f"({AT} >= {start + part.first} AND {AT} < {start + behind})")
         self.con.execute(
-            f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {_there(key)} AND ({' OR '.join(spans)})) "
-            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+            f"COPY (SELECT {columns} FROM ({self._sql()}) WHERE {_there(key)} AND ({' OR '.join(spans)})) TO {text(file)} (FORMAT parquet)"
         )
         return file
 
@@ -218,7 +217,7 @@ class Piece:
             f"JOIN (SELECT s.*, unnest(range(first, behind)) AS place, place - first + first_line AS line "
             f"FROM (VALUES {spans}) AS l(first, behind, first_line, head) "
             f"JOIN (VALUES {segments}) AS s(head, segment, epoch, run, ordinal, number, began) USING (head)) AS p ON r.{AT} = p.place) "
-            f"TO {text(file)} (FORMAT parquet, COMPRESSION lz4)"
+            f"TO {text(file)} (FORMAT parquet)"
         ).fetchone()
         return int(written[0]) if written else 0
 

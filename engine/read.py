@@ -67,8 +67,11 @@ class Reader:
 def _reader(name: str, prop: Property) -> Callable[[Sequence[bytes]], _Values]:
     """A function from documents to a property's values: numbers for integers and instants, texts for all else."""
     raws, is_number = prop.reader(name), isinstance(prop.column_type, Integer | Timestamp)
+    is_plain = isinstance(prop.column_type, Integer) and not prop.match
 
     def value(raw: str | None) -> int | str | None:
+        if is_plain and raw and raw.isdecimal() and len(raw) < 19:
+            return int(raw)
         try:
             text = prop.canonical(raw)
         except Reject:

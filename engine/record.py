@@ -7,6 +7,7 @@ as in DuckDB; msgspec takes the last, so what it cut is checked, and an object w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,7 +64,7 @@ def cut(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
             records, envelope = _cut_slow(body, at)
         except RecursionError:
             raise NotJson("is nested too deeply to be read") from None
-    return [_one_line(record) for record in records], envelope
+    return _one_line_each(records) if b"\n" in body or b"\r" in body else records, envelope
 
 
 def raw_at(record: str, path: Path) -> str | None:
@@ -93,7 +94,7 @@ def texts_at(path: Path) -> Callable[[Sequence[bytes]], list[str | None]]:
 
     def read(records: Sequence[bytes]) -> list[str | None]:
         try:
-            values = [record.strip(b" \t\r\n") for record in records]
+            values = [record if record[:1] == b"{" else record.strip(b" \t\r\n") for record in records]
             for member in members:
                 values = member.of(values)
             return [value.decode() if value else None for value in values]
@@ -127,7 +128,8 @@ class _Member:
         if self._decoder:
             together = b"[" + b",".join(objects) + b"]"
             found = [bytes(one.found) for one in self._decoder.decode(together)]
-            if together.count(self._in_quotes) == sum(map(bool, found)) and not _escaped_name.search(together):
+            is_plain = b"\\" not in together or not _escaped_name.search(together)
+            if is_plain and together.count(self._in_quotes) == sum(map(bool, found)):
                 return found
         return [bytes(_single(value).get(self.name, b"")) for value in objects]
 
@@ -183,21 +185,51 @@ def _is_single(raw: bytes, values: Iterable[msgspec.Raw]) -> bool:
 
 
 def _cut_fast(body: bytes, steps: Sequence[str]) -> tuple[list[bytes], Any]:
+    first, behind = _guessed(body, steps[-1]) if steps else (0, 0)
+    if behind:
+        with contextlib.suppress(msgspec.MsgspecError, KeyError, _Doubled):
+            raws = _items.decode(memoryview(body)[first:behind])
+            marked = body[:first] + _MARK + body[behind:]
+            around, there = _opened(marked, steps)
+            if bytes(there) == _MARK and marked.count(_MARK) == 1:
+                return [bytes(raw) for raw in raws], _envelope(around, steps)
+    around, here = _opened(body, steps)
+    if bytes(here)[:1] == b"{" and steps:
+        _members.decode(here)
+        return [bytes(here)], _envelope(around, steps)
+    return [bytes(raw) for raw in _items.decode(here)], _envelope(around, steps)
+
+
+_MARK = b'"the list of records stood here"'
+
+
+def _guessed(body: bytes, name: str) -> tuple[int, int]:
+    """Where the list beneath a name seems to begin and end: it is the last thing with brackets, in most answers. (0, 0) where not.
+
+    If that is a list, and the answer is a document whose value at the path is a mark that was put into its place, it is the list.
+    So the answer is read once, and not once more for each object around the list.
+    """
+    found = re.compile(rb'"%s"[ \t\r\n]*:[ \t\r\n]*\[' % re.escape(name.encode())).search(body)
+    return (found.end() - 1, body.rfind(b"]") + 1) if found else (0, 0)
+
+
+def _opened(body: bytes, steps: Sequence[str]) -> tuple[list[dict[str, msgspec.Raw]], msgspec.Raw]:
+    """The members of the objects around a path, without the one that leads on, and what is at its end."""
     around: list[dict[str, msgspec.Raw]] = []
     here = msgspec.Raw(body)
     for step in steps:
         around.append(_single(bytes(here).strip(b" \t\r\n")))
         here = around[-1].pop(step)
-    if bytes(here)[:1] == b"{" and steps:
-        _members.decode(here)
-        records = [here]
-    else:
-        records = _items.decode(here)
+    return around, here
+
+
+def _envelope(around: Sequence[dict[str, msgspec.Raw]], steps: Sequence[str]) -> Any:
+    """The objects around a path as Python values, one in the other."""
     envelope: Any = None
     for members, step in zip(reversed(around), reversed(steps), strict=True):
         outer = {name: msgspec.json.decode(value) for name, value in members.items()}
         envelope = outer | ({step: envelope} if envelope is not None else {})
-    return [bytes(record) for record in records], envelope
+    return envelope
 
 
 def _cut_slow(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
@@ -274,5 +306,5 @@ def _without_controls(string: re.Match[str]) -> str:
     return _control.sub(lambda found: f"\\u{ord(found.group()):04x}", string.group())
 
 
-def _one_line(record: bytes) -> bytes:
-    return record.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in record or b"\r" in record else record
+def _one_line_each(records: Iterable[bytes]) -> list[bytes]:
+    return [record.replace(b"\r", b" ").replace(b"\n", b" ") for record in records]

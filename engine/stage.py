@@ -135,7 +135,7 @@ class Stage:
         rows = _parquet(staged.files + earlier.files)
         found = _timed(feed, key, rows) if feed.cursor else _untimed(key, rows, sorted({run_of(segment) for segment in new}))
         file = str(self.folder.resolve() / f"{self._next():06}.parquet")
-        self._connection().execute(f"COPY ({found}) TO {text(file)} (FORMAT parquet, COMPRESSION lz4)")
+        self._connection().execute(f"COPY ({found}) TO {text(file)} (FORMAT parquet)")
         return [file]
 
     def lists(self, collection: spec.Collection, parent_key: Sequence[str], lists: Sequence[WholeList]) -> list[str]:
@@ -194,6 +194,26 @@ class Stage:
         row = self._connection().execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})").fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
+    def count_lines(self, files: Sequence[Path]) -> int:
+        """How many different lines some files have, each line a JSON value."""
+        if not files:
+            return 0
+        listed = ", ".join(text(str(file.resolve())) for file in files)
+        row = self._connection().execute(f"SELECT count(DISTINCT json) FROM read_ndjson_objects([{listed}])").fetchone()
+        return int(row[0]) if row else 0
+
+    def lasting(self, what: str) -> Path:
+        """A name for a file of lines that stays until the stage closes."""
+        folder = self.folder / what
+        with self._writing():
+            make_folder(folder)
+        return folder / f"{self._next():06}.ndjson"
+
+    def append(self, file: Path, lines: bytes) -> None:
+        """Write more lines into a file. Raises HubError."""
+        with self._writing(), file.open("ab") as out:
+            out.write(lines)
+
     def count_missing(self, name: str, collection: spec.Collection, held: Sequence[Part], met: Sequence[Part]) -> int:
         """How many keys of the parts `held` are in none of the parts `met`."""
         if not held:
@@ -214,9 +234,8 @@ class Stage:
         with self.work():
             newest, older = (self._alive(name, collection, some, parent_key, then) for some, then in ((words, now), ((), before)))
             kept = ", ".join(f"{quoted(word)} := {_plain(collection, word)}" for word in words)
-            keys, file = ", ".join(map(quoted, collection.key)), self.folder / "parents" / f"{self._next():06}.ndjson"
+            keys, file = ", ".join(map(quoted, collection.key)), self.lasting("parents")
             with self._writing():
-                make_folder(file.parent)
                 self._connection().execute(
                     f"COPY (SELECT struct_pack({kept}) AS parent, o._segment IS NOT NULL AS known, "
                     f"coalesce(n.{DIGEST} = o.{DIGEST}, false) AS same FROM {newest} AS n LEFT JOIN {older} AS o USING ({keys}) "
@@ -270,7 +289,7 @@ class Stage:
                 self._connection().execute(
                     f"COPY (SELECT split_part(string_split(_segment, '/')[-1], '#', 1) AS segment, _syncer_line AS line, "
                     f"string_split(newest, '/')[-1] AS newest FROM ({found}) WHERE goes ORDER BY segment, line) "
-                    f"TO {file} (FORMAT parquet, COMPRESSION lz4)"
+                    f"TO {file} (FORMAT parquet)"
                 )
             con = self._connection()
             for (segment,) in con.execute(f"SELECT DISTINCT segment FROM read_parquet({file}) ORDER BY segment").fetchall():

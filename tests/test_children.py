@@ -563,7 +563,7 @@ def test_keys_that_parents_share_are_told(shop: Shop) -> None:
 @pytest.mark.parametrize("most", [0, 10_000])
 def test_keys_are_counted_in_memory_as_they_are_in_the_hub(shop: Shop, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists of several pages are checked by their keys; short ones need no segment of their own for that."""
-    monkeypatch.setattr("rest_syncer.engine.met.MOST_IN_HAND", most)
+    monkeypatch.setattr("rest_syncer.engine.keys.MOST_IN_HAND", most)
     shop.orders |= {f"x{number}": dict.fromkeys(range(4), "pen") for number in range(9)}
     usual, lies = shop.answer, [True]
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 STORAGE = "v1.5.0"
 """Files are written so that DuckDB 1.5 reads them, whichever version writes."""
 
+ROW_GROUP = 20_480
+"""How many rows DuckDB compresses and writes together. What a load adds goes into the file group by group, on all cores, and the next load
+rewrites at most one that is not full; of the usual 122,880, all would wait in memory for the commit, which one core carries out."""
+
 _SMALLEST = 3 * 4096
 """Bytes: a database has three headers of a block each, from its making on (duckdb.org, internals: storage)."""
 
@@ -133,7 +137,7 @@ class DuckDB(SqlWarehouse):
             try:
                 _clear_stump(Path(self.path))
                 form = "" if Path(self.path).exists() else f", STORAGE_VERSION {text(STORAGE)}"
-                self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (TYPE duckdb{form})")
+                self._con.execute(f"ATTACH {text(self.path)} AS {_CATALOG} (TYPE duckdb, ROW_GROUP_SIZE {ROW_GROUP}{form})")
                 self._is_attached = True
             except duckdb.Error as error:
                 self.close()
