@@ -25,7 +25,7 @@ from .project import AT, DIGEST, ODD, Projection, quoted, text
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_SMALLEST_OBJECT_LIMIT = 16 * 2**20
+_SMALLEST_OBJECT_LIMIT = 2**20
 _NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
 

@@ -139,6 +139,8 @@ def run(
             loads = stack.enter_context(_Loads(job, identity, target, beside_a_pull=True)) if target is not None else None
             ended = stack.enter_context(turn(hub.local, lock, verb, job.started, clock))
             _pull(job, fetcher, loads)
+            if loads is not None:
+                loads.pull_ended()
             ended(*summary.of("pull"))
             if loads is not None:
                 loads.finish()
@@ -290,6 +292,10 @@ class _Loads:
         if self._stored[name] >= SEGMENTS_AHEAD and all(future.done() for future in self._futures):
             self._stored[name] = 0
             self._futures.append(self._thread.submit(self._load, name, False))
+
+    def pull_ended(self) -> None:
+        """All cores are the loads' now."""
+        self._stage.let_work(WORKERS)
 
     def finish(self) -> None:
         """Wait for all that was submitted, and write the ledger."""

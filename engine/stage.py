@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Semaphore
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -54,7 +54,8 @@ class Stage:
     """
 
     def __init__(self, hub: Hub, name: str = "stage", workers: int = WORKERS) -> None:
-        self.hub, self.workers = hub, workers
+        self.hub, self._workers = hub, workers
+        self._at_work = Semaphore(workers)
         self.folder = hub.local / "stage" / name
         self._made = 0
         self._lock = RLock()
@@ -68,6 +69,12 @@ class Stage:
         if self._con is not None:
             self._con.close()
         self._clear()
+
+    def let_work(self, workers: int) -> None:
+        """So many pieces may be at work at once from now on, if they were fewer."""
+        if workers > self._workers:
+            self._at_work.release(workers - self._workers)
+            self._workers = workers
 
     @contextmanager
     def work(self) -> Iterator[None]:
@@ -328,12 +335,12 @@ class Stage:
         """What a piece of work gives for each piece of the segments, in order. Several are at work at once."""
 
         def alone(heads: Sequence[Head], stem: Path) -> T:
-            with self._writing(), self._connection().cursor() as con:
+            with self._at_work, self._writing(), self._connection().cursor() as con:
                 return work(Piece(con, self.hub, stem, projection, name, heads))
 
         pieces = list(self._pieces(name, segments))
         stems = [self.folder.resolve() / f"{self._next():06}" for _ in pieces]
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(WORKERS) as pool:
             yield from pool.map(alone, pieces, stems)
 
     def _pieces(self, name: str, segments: Sequence[str]) -> Iterator[list[Head]]:

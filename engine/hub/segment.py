@@ -171,7 +171,7 @@ def encode(
 ) -> bytes:
     """The whole file."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    lines = compressor.compress(b"\n".join(records) + b"\n" if records else b"")
+    lines = compressor.compress(b"\n".join((*records, b"")))
     around = compressor.compress("\n".join(json.dumps(one, separators=(",", ":")) for one in envelopes).encode())
     parts = _frame(_SLICES, compressor.compress(msgspec.json.encode(slices))) if slices else b""
     parts += _frame(_MOVED, compressor.compress(msgspec.json.encode(_packed(moved)))) if moved else b""
