@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_STOP = 5.0
 """How long an interrupted run waits for the answers under way, to keep what they bring."""
-SEGMENTS_AHEAD = 4
+SEGMENTS_AHEAD = 2
 """How many segments of a first pass are loaded together while it still goes on."""
 
 
