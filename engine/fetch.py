@@ -29,6 +29,7 @@ from .rules import Rule, first_match
 from .settings import Settings
 from .spec import Api
 from .tokens import Keeper, NotGiven
+from .transport import direct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ class Fetcher:
         self._tokens = self._keeper(beside)
         timeout = httpx.Timeout(api.retry.timeout.seconds, connect=min(30.0, api.retry.timeout.seconds))
         try:
-            self._client = httpx.Client(timeout=timeout, transport=transport, headers=_OUR_HEADERS)
+            self._client = httpx.Client(timeout=timeout, transport=transport or direct(), headers=_OUR_HEADERS)
         except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
             variables = ", ".join(name for name in _SURROUNDINGS if name in os.environ or name.lower() in os.environ)
             raise UsageError(f"no connection can be opened ({type(error).__name__}); correct {variables or 'the network set-up'}") from None

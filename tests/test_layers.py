@@ -16,22 +16,22 @@ LAYERS = [
     "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "grant", "auth", "window", "quota", "budget",
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
-    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "fetch", "retention", "earlier", "read", "lists",
+    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "transport", "fetch", "retention", "earlier", "read", "lists",
     "newness", "piece", "stage",
     "destinations",
     "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
     "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "ahead",
-    "walked", "parents", "met", "chain",
+    "walked", "parents", "keys", "met", "chain",
     "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
-    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "fetch", "hub", "hub.store", "hub.folder",
-    "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.upsert", "destinations.versions", "destinations.sql",
-    "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
-    "destinations.bigquery", "ahead", "parents", "met", "chain", "pull", "batch", "load", "run", "compact", "look",
-    "serve", "show",
+    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "transport", "fetch", "hub", "hub.store",
+    "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.upsert", "destinations.versions",
+    "destinations.sql", "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta",
+    "destinations.snowflake", "destinations.bigquery", "ahead", "parents", "keys", "met", "chain", "pull", "batch", "load", "run",
+    "compact", "look", "serve", "show",
 }  # fmt: skip
 
 SEAMS = {
@@ -47,7 +47,7 @@ OUTSIDE = {
 
 ONLY_IMPORTERS = {
     "jinja2": {"template"},
-    "httpx": {"fetch"},
+    "httpx": {"fetch", "transport"},
     "yaml": {"document"},
     "jsonschema": {"parse"},
     "duckdb": {
