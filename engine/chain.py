@@ -454,10 +454,10 @@ class Chain:
             return ReadAgain("the list is empty, and the hub holds records of it")
         if not end.slips and (self.route.paginate.stable or (place.pages == 1 and place.last_total in (None, place.records))):
             return snapshot(end.reason)
-        met = self.met
-        if met.is_in_hub:
+        met, is_in_hub = self.met, self.met.is_in_hub(tells_gone)
+        if is_in_hub:
             self._close()
-        with self.stage.work() if met.is_in_hub else nullcontext():
+        with self.stage.work() if is_in_hub else nullcontext():
             came, keys, distinct = met.counted(place, place.reading)
             reading = Reading(
                 place.pages,

@@ -54,10 +54,10 @@ class Met:
         if self._keys:
             self._keys.add(place.reading, zip(*(listing.values(name) for name in listing.key), strict=True))
 
-    @property
-    def is_in_hub(self) -> bool:
-        """Whether only the hub, and the stage with its work, can tell what the list in hand brought, or lacks."""
-        return self._keys is None or self._keys.in_hand is None
+    def is_in_hub(self, tells_gone: bool) -> bool:
+        """Whether only the hub, and the stage with its work, can tell what the list in hand brought, and, where it `tells_gone`, what it
+        lacks."""
+        return self._keys is None or self._keys.in_hand is None or (tells_gone and bool(self._held()))
 
     def counted(self, place: Place, *readings: int) -> tuple[int, int, int]:
         """Of readings of a list: how many records came, how many of them have a readable key, and how many keys there are."""
