@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from .ahead import Ahead
 from .earlier import Earlier, EarlierPage, is_reusable
@@ -433,12 +434,12 @@ class Chain:
             raw_bytes=buffer.raw_bytes,
             api_total=place.last_total if place else self.book.api_total,
             validators=sum(map(is_reusable, buffer.pages)),
-            state=asdict(self.walked) if ended is None else {"owed": asdict(self.walked)["left"]} if self.walked.left else {},
+            state=to_builtins(self.walked) if ended is None else {"owed": to_builtins(self.walked)["left"]} if self.walked.left else {},
             reading=buffer.reading,
             ended=ended,
         )
         stored = self.hub.append(
-            head, buffer.records, [asdict(page) for page in buffer.pages], buffer.slices if self.collection.parent else ()
+            head, buffer.records, [to_builtins(page) for page in buffer.pages], buffer.slices if self.collection.parent else ()
         )
         self.state = fold(self.state, stored)
         self.stored(self.step.collection)
@@ -490,8 +491,7 @@ class Chain:
         return f"{self.step.collection}, page {place.pages + 1}, status {page.status}, {self.fetcher.shown(page.request)}"
 
 
-@dataclass
-class _Buffer:
+class _Buffer(Struct):
     """What was received and is not yet durable."""
 
     opened: float

@@ -15,6 +15,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import httpx
+from msgspec import Struct
 
 from . import times
 from .account import Account, Waiting, account_name
@@ -368,8 +369,7 @@ class _Signature(httpx.Auth):
         yield from self.scheme.flow(request, self.values)
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """What came back; the names of its headers are in lower case."""
 
     status: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection as Some
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from .batch import Done, Load
 from .deletes import Deletes

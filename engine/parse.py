@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from datetime import UTC
 from functools import cache
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from . import times
 from .document import At, Document, dotted, with_members
@@ -35,8 +37,7 @@ _PAGINATED = tuple(
 """Where a paginator names a property."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True):
     """A spec with the text it came from: where each of its parts stands (1-based lines and columns)."""
 
     file: str

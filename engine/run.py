@@ -11,10 +11,11 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from .account import COMPACTION, locked
 from .clock import Clock
@@ -48,8 +49,7 @@ SEGMENTS_AHEAD = 4
 """How many segments of a first pass are loaded together while it still goes on."""
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a command was asked to do, besides the spec and its settings."""
 
     hub: str = ".syncer/hub"
@@ -72,8 +72,7 @@ class Options:
         return ("pull", "") if half == "pull" else (f"load into {self.schema_of(source)}", self.warehouse_of(source))
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """What the two halves of a run share."""
 
     source: Source

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,8 +29,7 @@ class MissingSetting(UsageError):
         super().__init__(", ".join(names))
 
 
-@dataclass(frozen=True)
-class Template(Scalar):
+class Template(Scalar, frozen=True):
     """Text, with settings in it where they are named: `{{ settings.site }}`."""
 
     text: str
@@ -72,8 +70,7 @@ class Template(Scalar):
 _ALONE = re.compile(r"\s*\{\{\s*(settings|parent)\.(\w+)\s*\}\}\s*")
 
 
-@dataclass(frozen=True)
-class Body(Scalar):
+class Body(Scalar, frozen=True):
     """A JSON object, with settings and a parent's values in its texts; a value that is alone in its text stays a number, or true."""
 
     text: str

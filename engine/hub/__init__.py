@@ -22,10 +22,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct, field, to_builtins
 
 from ..errors import Damaged, HubError, UsageError
 from .fold import CollectionState, Damage, HubState, fold, gaps
@@ -66,8 +67,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Whose data a hub holds: made at random once, and the origin and account it was first filled from."""
 
     id: str
@@ -77,8 +77,7 @@ class Identity:
     format: int = 1
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """Something in a hub that is not as it was written."""
 
     what: str
@@ -213,7 +212,7 @@ class Hub:
                     found.append(Found(f"segment {collection}/{segment}", why))
                 elif segment in noted:
                     self.store.remove(f"damaged/{collection}/{segment}.json")
-        kinds = {"plans": _Plan, "loads": Manifest, "acks": Ack, "moves": Identity}
+        kinds: dict[str, type] = {"plans": _Plan, "loads": Manifest, "acks": Ack, "moves": Identity}
         plans = self._named("plans", _NUMBERED)
         for file in (*plans, *self._named("moves", r"\d{6}\.json"), *self.store.tree("loads"), *self.store.tree("acks")):
             try:
@@ -241,7 +240,7 @@ class Hub:
         run = state.run + 1
         while True:
             carries = carries or not state.folded or state.behind >= max(FOLD_EVERY, state.size // 8)
-            its = {"fold": {"collections": asdict(state)["collections"]}} if carries else {"folded": state.folded}
+            its = {"fold": {"collections": to_builtins(state.collections)}} if carries else {"folded": state.folded}
             counted = {name: sum(1 for segment in known.names if run_of(segment) < run) for name, known in state.collections.items()}
             if self.store.put(_plan(run), encoded({**plan(run), "run": run, "segments": counted, **its})):
                 return run
@@ -359,8 +358,7 @@ class Hub:
         return _segment_file(collection, name, self._generations[collection].get(name, 0))
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _Plan(Struct, frozen=True):
     run: int = 0
     fold: HubState | None = None
     folded: int = 0
@@ -369,8 +367,7 @@ class _Plan:
     """How many segments of earlier runs each collection had."""
 
 
-@dataclass(frozen=True)
-class _Begun:
+class _Begun(Struct, frozen=True):
     run: int
     at: int = 0
 
