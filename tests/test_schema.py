@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from rest_syncer.engine.auth import Auth
 from rest_syncer.engine.fields import Doc, Duration, Path, Text
+from rest_syncer.engine.fits import fits
 from rest_syncer.engine.kinds import Kind
 from rest_syncer.engine.paginate import KeySet, NextLink, Paginator, Single, TieBreaker
 from rest_syncer.engine.properties import Property, TypeName
@@ -272,6 +273,7 @@ def check_agreement(data: dict[str, Any]) -> None:
         built = build(Spec, data, (), notes)
     except Broken:
         built = None
+    assert fits(SCHEMA, data) == VALIDATOR.is_valid(data)
     if VALIDATOR.is_valid(data):
         assert notes.mistakes or (built is not None and lacks(members(built), data) == [])
     else:
