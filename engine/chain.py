@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct, field, to_builtins
@@ -22,7 +22,6 @@ from .ahead import Ahead
 from .earlier import Earlier, EarlierPage, is_reusable
 from .errors import Astray, FetchError, Incomplete, PageError
 from .exchange import Listing, Page, Request, origin
-from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub, Slice, StoredPage
 from .hub.fold import fold
 from .hub.segment import Ended, run_of, segment_name
@@ -37,6 +36,9 @@ from .read import Reader
 from .spec import Collection, Route, Spec, collection_fingerprint, is_feed
 from .stage import Stage
 from .walked import Owed, Place, Walked
+
+if TYPE_CHECKING:
+    from .fetch import Fetcher
 
 SEGMENT_BYTES = 8 * 2**20
 SEGMENT_SECONDS = 5.0

@@ -22,7 +22,6 @@ from .clock import Clock
 from .destinations import Receipt, Warehouse, warehouse
 from .errors import INTERRUPTED, Damaged, Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
-from .fetch import Fetcher
 from .hub import Damage, Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader, table_of
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import httpx
+
+    from .fetch import Fetcher
 
 SECONDS_TO_STOP = 5.0
 """How long an interrupted run waits for the answers under way, to keep what they bring."""
@@ -128,6 +129,8 @@ def run(
             stack.callback(target.close)
             target.check([table_of(job.schema, name, source.spec) for name in job.collections])
         if verb in ("pull", "run"):
+            from .fetch import Fetcher  # and httpx: a load asks no API
+
             base = needed(source.spec, settings, lists)
             fetcher = stack.enter_context(
                 Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting, beside=hub.local)

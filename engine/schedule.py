@@ -26,7 +26,7 @@ SHORTEST = 60 * times.SECOND
 
 _WORD = "(?:[0-9]+|[A-Za-z]{3})"
 _PLACE = rf"(?:(?:\*|{_WORD}-{_WORD})(?:/[0-9]+)?|{_WORD})"
-_CRON = re.compile(rf"{_PLACE}(?:,{_PLACE})*(?: {_PLACE}(?:,{_PLACE})*){{4}}")
+_CRON = rf"{_PLACE}(?:,{_PLACE})*(?: {_PLACE}(?:,{_PLACE})*){{4}}"
 """What every cron reads: no seconds, no `L` or `#`."""
 
 _NO_RHYTHM = "write a length of time like 30m or 3h, or minute, hour, day, month and weekday in cron's form, like 0 6 * * 1-5"
@@ -56,7 +56,7 @@ class When(Scalar, frozen=True, dict=True):
         if when.every is not None:
             if when.every < SHORTEST:
                 raise ValueError(f"{text} is too often; write 1m or more")
-        elif not _CRON.fullmatch(when.text):
+        elif not re.fullmatch(_CRON, when.text):
             raise ValueError(f"{text!r} is no rhythm; {_NO_RHYTHM}")
         else:
             from cronsim import CronSimError
