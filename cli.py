@@ -10,7 +10,6 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -180,6 +179,8 @@ def schedule(
 
 def _scheduled(specs: list[str], pull_every: str | None, load_every: str | None) -> list[tuple[Source, Schedule]]:
     """Sources, and their schedules as the flags have them, or else the specs."""
+    from msgspec.structs import replace
+
     from .engine.parse import read_spec
     from .engine.schedule import When
 
@@ -300,6 +301,8 @@ def hub_verify(spec: Spec, hub: Hub = DEFAULT_HUB, as_json: AsJson = False) -> N
 @hub_app.command("compact")
 def hub_compact(spec: Spec, hub: Hub = DEFAULT_HUB, select: Select = None, as_json: AsJson = False) -> None:
     """Thin the hub as the spec's `keep` says: versions of records that newer ones have replaced go."""
+    from msgspec.structs import asdict
+
     from .engine.clock import Clock
     from .engine.compact import compact
     from .engine.parse import read_spec

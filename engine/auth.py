@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from msgspec.structs import asdict
 
 from .fields import HEADER, Doc
 from .grant import Grant
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     Flow = Generator[httpx.Request, httpx.Response, None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Auth(Kind):
+class Auth(Kind, frozen=True, kw_only=True):
     """How requests prove who asks."""
 
     family: ClassVar[str] = "auth"
+    alternatives: ClassVar[dict[str, type[Kind]]] = {}
 
     def chosen(self, settings: Mapping[str, str]) -> Auth:
         """The scheme that these settings are enough for: itself. Raises MissingSetting."""
@@ -35,8 +36,7 @@ class Auth(Kind):
 
     def rendered(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Its templates, filled in. Raises MissingSetting with every name that is missing, not just the first."""
-        templates = {field.name: getattr(self, field.name) for field in fields(self)}
-        needed = {name: template for name, template in templates.items() if isinstance(template, Template)}
+        needed = {name: template for name, template in asdict(self).items() if isinstance(template, Template)}
         if missing := sorted(set().union(*(template.settings for template in needed.values())) - settings.keys()):
             raise MissingSetting(*missing)
         return {name: template.render(settings) for name, template in needed.items()}
@@ -59,8 +59,7 @@ class Auth(Kind):
 
 
 @kind("none")
-@dataclass(frozen=True, kw_only=True)
-class NoAuth(Auth):
+class NoAuth(Auth, frozen=True, kw_only=True):
     """Nothing is asked for."""
 
     def public(self, values: Mapping[str, str]) -> str:
@@ -71,8 +70,7 @@ class NoAuth(Auth):
 
 
 @kind("basic")
-@dataclass(frozen=True, kw_only=True)
-class Basic(Auth):
+class Basic(Auth, frozen=True, kw_only=True):
     """User name and password (RFC 7617)."""
 
     username: Annotated[Template, Doc("the user's name, often an e-mail address")]
@@ -91,8 +89,7 @@ class Basic(Auth):
 
 
 @kind("bearer")
-@dataclass(frozen=True, kw_only=True)
-class Bearer(Auth):
+class Bearer(Auth, frozen=True, kw_only=True):
     """A token that speaks for its bearer (RFC 6750)."""
 
     token: Annotated[Template, Doc("the token")]
@@ -103,8 +100,7 @@ class Bearer(Auth):
 
 
 @kind("api_key")
-@dataclass(frozen=True, kw_only=True)
-class ApiKey(Auth):
+class ApiKey(Auth, frozen=True, kw_only=True):
     """A key in a header or in the query."""
 
     key: Annotated[Template, Doc("the key")]
@@ -126,8 +122,7 @@ class ApiKey(Auth):
 
 
 @kind("oauth1")
-@dataclass(frozen=True, kw_only=True)
-class OAuth1(Auth):
+class OAuth1(Auth, frozen=True, kw_only=True):
     """A signature over each request, in its header (OAuth 1.0a, RFC 5849): of an application, for a user."""
 
     consumer_key: Annotated[Template, Doc("the application's key")]
@@ -155,8 +150,7 @@ class OAuth1(Auth):
 
 
 @kind("oauth2_refresh_token")
-@dataclass(frozen=True, kw_only=True)
-class OAuth2RefreshToken(Auth):
+class OAuth2RefreshToken(Auth, frozen=True, kw_only=True):
     """Access tokens of a token server, for a refresh token that a user gave once (OAuth 2.0, RFC 6749, section 6).
 
     Where each use replaces the refresh token, the newest is kept beside the hub, and no run loses it. Of a hub in a bucket, that is
@@ -188,8 +182,7 @@ class OAuth2RefreshToken(Auth):
 
 
 @kind("choice")
-@dataclass(frozen=True, kw_only=True)
-class Choice(Auth):
+class Choice(Auth, frozen=True, kw_only=True):
     """Several schemes; the first whose settings are all given is taken."""
 
     among: Annotated[tuple[Auth, ...], Doc("the schemes, in the order of preference", {"minItems": 2})]

@@ -7,8 +7,10 @@ files, and what is damaged, held back or unreadable on the way is left out of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .destinations import Batch, GonePass, InDoubt, Receipt, Seen, Table, Told, Warehouse
 from .errors import HubError, WarehouseError
@@ -25,8 +27,7 @@ from .stage import Stage
 from .suggest import Misfit, form
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(Struct, frozen=True):
     """A load that was made: its book, what a user should know, and the properties with values that did not fit."""
 
     receipt: Receipt
@@ -34,8 +35,7 @@ class Done:
     misfits: Sequence[Misfit]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Load:
+class Load(Struct, frozen=True, kw_only=True, dict=True):
     """A load to be made: its manifest, what was loaded by the `last` one, and what the warehouse has `seen`."""
 
     source: Source

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from math import ceil, isfinite
 from typing import Annotated, Any, Literal
 
+from msgspec import Struct
+
 from .fields import HEADER, MOST, Doc, Duration
 
 _FINE = 100
 """From how many requests on they are counted together, by the hundredth of a window: a day's 100,000 would fill the memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """At most so many requests in so much time."""
 
     requests: Annotated[int, Doc("how many", {"minimum": 1})]

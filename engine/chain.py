@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from .ahead import Ahead
 from .earlier import Earlier, EarlierPage, is_reusable
 from .errors import Astray, FetchError, Incomplete, PageError
 from .exchange import Listing, Page, Request, origin
-from .fetch import Fetcher
 from .hub import CollectionState, Head, Hub, Slice, StoredPage
 from .hub.fold import fold
 from .hub.segment import Ended, run_of, segment_name
@@ -36,6 +36,9 @@ from .read import Reader
 from .spec import Collection, Route, Spec, collection_fingerprint, is_feed
 from .stage import Stage
 from .walked import Owed, Place, Walked
+
+if TYPE_CHECKING:
+    from .fetch import Fetcher
 
 SEGMENT_BYTES = 8 * 2**20
 SEGMENT_SECONDS = 5.0
@@ -433,12 +436,12 @@ class Chain:
             raw_bytes=buffer.raw_bytes,
             api_total=place.last_total if place else self.book.api_total,
             validators=sum(map(is_reusable, buffer.pages)),
-            state=asdict(self.walked) if ended is None else {"owed": asdict(self.walked)["left"]} if self.walked.left else {},
+            state=to_builtins(self.walked) if ended is None else {"owed": to_builtins(self.walked)["left"]} if self.walked.left else {},
             reading=buffer.reading,
             ended=ended,
         )
         stored = self.hub.append(
-            head, buffer.records, [asdict(page) for page in buffer.pages], buffer.slices if self.collection.parent else ()
+            head, buffer.records, [to_builtins(page) for page in buffer.pages], buffer.slices if self.collection.parent else ()
         )
         self.state = fold(self.state, stored)
         self.stored(self.step.collection)
@@ -490,8 +493,7 @@ class Chain:
         return f"{self.step.collection}, page {place.pages + 1}, status {page.status}, {self.fetcher.shown(page.request)}"
 
 
-@dataclass
-class _Buffer:
+class _Buffer(Struct):
     """What was received and is not yet durable."""
 
     opened: float

@@ -27,11 +27,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from decimal import Context, InvalidOperation
 from decimal import Decimal as Exact
 from typing import ClassVar
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
 
 from . import times
 from .record import items, text_of
@@ -45,8 +46,7 @@ class Reject(ValueError):
     """A value that its declared type cannot hold without loss; the message is the reason, and holds no value."""
 
 
-@dataclass(frozen=True)
-class ColumnType:
+class ColumnType(Struct, frozen=True):
     """What a property may be declared as. `duckdb` is the type's name there; `exact` types need a value's exact text."""
 
     duckdb: ClassVar[str]
@@ -75,8 +75,7 @@ class ColumnType:
         return f"CASE WHEN list_count({listed}) = list_count({texts}) THEN {listed} END"
 
 
-@dataclass(frozen=True)
-class String(ColumnType):
+class String(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "VARCHAR"
 
     def sql(self, k: str, s: str, x: str) -> str:
@@ -97,8 +96,7 @@ class String(ColumnType):
         return f"CASE WHEN list_has_all(['VARCHAR', 'NULL'], {forms}) THEN {texts} END"
 
 
-@dataclass(frozen=True)
-class Integer(ColumnType):
+class Integer(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "BIGINT"
 
     def sql(self, k: str, s: str, x: str) -> str:
@@ -129,8 +127,7 @@ class Integer(ColumnType):
         return f"CASE WHEN {whole} AND list_count({cast}) = list_count({texts}) THEN {cast} END"
 
 
-@dataclass(frozen=True)
-class Number(ColumnType):
+class Number(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "DOUBLE"
 
     def sql(self, k: str, s: str, x: str) -> str:
@@ -146,8 +143,7 @@ class Number(ColumnType):
         return repr(nearest or 0.0)
 
 
-@dataclass(frozen=True)
-class Decimal(ColumnType):
+class Decimal(ColumnType, frozen=True):
     precision: int = 18
     scale: int = 3
     exact: ClassVar[bool] = True
@@ -178,8 +174,7 @@ class Decimal(ColumnType):
         return f"{exact.quantize(Exact(1).scaleb(-self.scale), context=Context(prec=80)):f}"
 
 
-@dataclass(frozen=True)
-class Boolean(ColumnType):
+class Boolean(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "BOOLEAN"
 
     def sql(self, k: str, s: str, x: str) -> str:
@@ -194,8 +189,7 @@ class Boolean(ColumnType):
         return f"CASE WHEN list_has_all(['BOOLEAN', 'NULL'], {forms}) THEN CAST({texts} AS BOOLEAN[]) END"
 
 
-@dataclass(frozen=True)
-class Timestamp(ColumnType):
+class Timestamp(ColumnType, frozen=True):
     format: str = "iso"
     timezone: str | None = None
     duckdb: ClassVar[str] = "TIMESTAMPTZ"
@@ -229,8 +223,7 @@ class Timestamp(ColumnType):
         return f"make_timestamptz(CAST({text} AS BIGINT))"
 
 
-@dataclass(frozen=True)
-class Date(ColumnType):
+class Date(ColumnType, frozen=True):
     format: str = "iso"
     duckdb: ClassVar[str] = "DATE"
 
@@ -249,8 +242,7 @@ class Date(ColumnType):
             raise Reject(str(error) if str(error).startswith(("is ", "holds ")) else "is no day of its format") from None
 
 
-@dataclass(frozen=True)
-class Json(ColumnType):
+class Json(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "JSON"
     exact: ClassVar[bool] = True
 
@@ -266,8 +258,7 @@ class Json(ColumnType):
         return raw
 
 
-@dataclass(frozen=True)
-class List(ColumnType):
+class List(ColumnType, frozen=True):
     of: ColumnType = field(default_factory=String)
 
     @property

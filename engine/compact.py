@@ -6,7 +6,8 @@ Any step may be the last: each segment is replaced whole, and whoever reads it f
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from .account import COMPACTION, locked
 from .clock import Clock
@@ -21,8 +22,7 @@ from .stage import Stage
 from .times import SECOND
 
 
-@dataclass
-class Compacted:
+class Compacted(Struct):
     """What became of one collection: how many of its segments were looked through, and what the hub held before and holds now."""
 
     keep: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec import Struct
 
 from .fields import Doc, Scalar, Text
 
@@ -15,8 +16,7 @@ FEW = 10
 """So many rows may always go: a share of a small table says little."""
 
 
-@dataclass(frozen=True)
-class Share(Scalar):
+class Share(Scalar, frozen=True):
     """A part of a whole: `10%`, `0.5%`, `100%`."""
 
     percent: float
@@ -37,8 +37,7 @@ class Share(Scalar):
         return some > FEW and some * 100 > self.percent * of
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tombstone:
+class Tombstone(Struct, frozen=True, kw_only=True):
     """What a record says of itself when it is gone."""
 
     property: Annotated[str, Doc("the property that says so: by having a value (of a boolean: true)")]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from .columns import PLAIN_TYPES, ColumnType, List, Reject, Timestamp
 from .document import yaml_text
@@ -24,8 +24,7 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-@dataclass
-class Field:
+class Field(Struct):
     """What was seen of a field that the spec does not name."""
 
     path: Path
@@ -51,8 +50,7 @@ class Field:
         return _type_of(set(self.kinds), list(self.samples))
 
 
-@dataclass
-class _Named:
+class _Named(Struct):
     """What the spec names at a place in the records, and inside of it."""
 
     inside: dict[str, _Named] = field(default_factory=dict)

@@ -20,7 +20,7 @@ A message says where, what, and what instead. It never holds a secret or a recor
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 INTERRUPTED = "interrupted; what was received is kept, and the same command goes on from there"
 
@@ -37,8 +37,7 @@ class UsageError(SyncerError):
     exit_code = 2
 
 
-@dataclass(frozen=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake in a spec: its place (1-based, in file order), what is wrong, what to write instead."""
 
     line: int

@@ -8,6 +8,7 @@ what may pass is tried again; no wait is silent.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import httpx
+from msgspec import Struct
 
 from . import times
 from .account import Account, Waiting, account_name
@@ -53,6 +55,9 @@ _HINTS = {
 _IN_TROUBLE = "; the API is in trouble: what was received is kept, and a later run goes on"
 """Of 500 and above."""
 
+_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Whom connections trust where none goes by https."""
+
 _NO_REDIRECT = "redirects to what is no URL; correct the path, or the base URL"
 
 _SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -86,7 +91,8 @@ class Fetcher:
         self._tokens = self._keeper(beside)
         timeout = httpx.Timeout(api.retry.timeout.seconds, connect=min(30.0, api.retry.timeout.seconds))
         try:
-            self._client = httpx.Client(timeout=timeout, transport=transport or direct(), headers=_OUR_HEADERS)
+            trust = self._trust()
+            self._client = httpx.Client(timeout=timeout, transport=transport or direct(trust), headers=_OUR_HEADERS, verify=trust)
         except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
             variables = ", ".join(name for name in _SURROUNDINGS if name in os.environ or name.lower() in os.environ)
             raise UsageError(f"no connection can be opened ({type(error).__name__}); correct {variables or 'the network set-up'}") from None
@@ -157,6 +163,11 @@ class Fetcher:
     def shown(self, request: Request) -> str:
         """A request's URL as it may be shown."""
         return self.settings.hide(request.full_url)
+
+    def _trust(self) -> ssl.SSLContext:
+        """Whom https connections trust, where there may be any: the certificates of all authorities take 30 ms to read."""
+        urls = (self.egress.base, *self.egress.others, *([self._tokens.grant.url] if self._tokens else []))
+        return httpx.create_ssl_context() if any(origin_of(url).startswith("https:") for url in urls) else _NOBODY
 
     def _keeper(self, beside: Path | None) -> Keeper | None:
         """Who keeps the tokens that the auth scheme needs, if it does. Raises UsageError where there is no server to get them from."""
@@ -369,8 +380,7 @@ class _Signature(httpx.Auth):
         yield from self.scheme.flow(request, self.values)
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """What came back; the names of its headers are in lower case."""
 
     status: int

@@ -1,6 +1,6 @@
 """What a field of the spec can be, besides plain text and numbers: documented, and written as one word. Pure.
 
-A field is declared `name: Annotated[type, Doc("what it means")] = default` in a frozen dataclass. From that declaration
+A field is declared `name: Annotated[type, Doc("what it means")] = default` in a frozen Struct. From that declaration
 come the parser, the JSON Schema and the documentation.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from math import prod
 from typing import Any, ClassVar, Self
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Doc:
+
+class Doc(Struct, frozen=True):
     """What a field means, for the reader of a spec; `limits` are JSON Schema keywords that hold besides its type."""
 
     text: str
@@ -30,7 +30,7 @@ HEADER = {"pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}
 """What the name of a header looks like (RFC 9110, 5.1)."""
 
 
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A value that a spec writes as text. `parse` raises ValueError with 'what; what instead'."""
 
     schema: ClassVar[Mapping[str, Any]] = {"type": "string"}
@@ -40,8 +40,7 @@ class Scalar:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Text(Scalar):
+class Text(Scalar, frozen=True):
     """Plain text, or a number that stands for its text."""
 
     text: str
@@ -52,8 +51,7 @@ class Text(Scalar):
         return cls(str(text))
 
 
-@dataclass(frozen=True)
-class OnReject(Scalar):
+class OnReject(Scalar, frozen=True):
     """What becomes of a value that its type cannot hold: `null` (its row is kept without it), `record`, or `fail`."""
 
     word: str
@@ -69,8 +67,7 @@ class OnReject(Scalar):
         return self.word
 
 
-@dataclass(frozen=True)
-class Duration(Scalar):
+class Duration(Scalar, frozen=True):
     """A length of time: `30s`, `5m`, `3h`, `7d`, or several together (`1h30m`)."""
 
     seconds: float
@@ -96,8 +93,7 @@ class Duration(Scalar):
         return f"{round(self.seconds * 1000)}ms"
 
 
-@dataclass(frozen=True)
-class Keep(Scalar):
+class Keep(Scalar, frozen=True):
     """How much of the past is kept: `all` of it, only the `latest` version of each record, or all of some time (`90d`)."""
 
     age: Duration | None
@@ -117,8 +113,7 @@ class Keep(Scalar):
         return "all" if self.age is None else str(self.age) if self.age.seconds else "latest"
 
 
-@dataclass(frozen=True)
-class Size(Scalar):
+class Size(Scalar, frozen=True):
     """An amount of data: `512KB`, `64MB`, `2GB`; 1 KB is 1,024 bytes, and so on."""
 
     bytes: int
@@ -141,8 +136,7 @@ class Size(Scalar):
 _PLACE = re.compile("0|[1-9][0-9]{0,17}")
 
 
-@dataclass(frozen=True)
-class Path(Scalar):
+class Path(Scalar, frozen=True):
     """A way into a JSON document: names joined by dots (`_links.self.href`), digits for a place in a list (`items.0`).
 
     A name that holds a dot is written in double quotes (`"a.b".c`).
@@ -182,8 +176,7 @@ class Path(Scalar):
         return self.text
 
 
-@dataclass(frozen=True)
-class Pattern(Scalar):
+class Pattern(Scalar, frozen=True):
     """A regular expression with one group, in RE2's syntax (no look-around, no back-references): its group is the value."""
 
     text: str
@@ -207,8 +200,7 @@ class Pattern(Scalar):
         return self.text
 
 
-@dataclass(frozen=True)
-class Expression(Scalar):
+class Expression(Scalar, frozen=True):
     """A regular expression that is looked for anywhere in a text, in RE2's syntax (no look-around, no back-references)."""
 
     text: str

@@ -1,6 +1,6 @@
 """`@kind("name")`: the registry of alternatives that a spec chooses from by `kind:`. Pure.
 
-A family is a base class made by `family`; an alternative is one frozen dataclass beneath it with one decorator above it:
+A family is a base class with `alternatives` of its own; an alternative is one frozen Struct beneath it with one decorator above it:
 its fields, its defaults and its docstring are all that the schema, the documentation and "did you mean" need.
 """
 
@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import ClassVar, TypeVar
 
+from msgspec import Struct
 
-class Kind:
-    """A family's base class. `family` is its word in the spec; `name` is the alternative's, set by `@kind`."""
+
+class Kind(Struct, frozen=True, kw_only=True):
+    """What families derive from. `family` is a family's word in the spec; `name` is the alternative's, set by `@kind`."""
 
     family: ClassVar[str] = ""
     name: ClassVar[str] = ""
     alternatives: ClassVar[dict[str, type[Kind]]]
-
-    def __init_subclass__(cls) -> None:
-        if "family" in vars(cls):
-            cls.alternatives = {}
 
 
 K = TypeVar("K", bound=Kind)

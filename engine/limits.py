@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated
+
+from msgspec import Struct
 
 from .fields import Doc, Size
 
@@ -19,8 +20,7 @@ _EITHER = 32 + zlib.MAX_WBITS
 """Of zlib: gzip or zlib, whichever the header says. What is called deflate is mostly zlib (RFC 9110, 8.4.1.2)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How large an answer may be, so that no answer fills the memory. An answer that goes over is refused at once."""
 
     body: Annotated[Size, Doc("the body, decompressed")] = Size(256 * 2**20)

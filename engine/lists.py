@@ -8,16 +8,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Some
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from .hub import CollectionState, Head, Hub
 from .hub.segment import run_of
 from .plan import WholeList
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """Some records of a segment: from the place `first` on (from 0), as far as `behind`, or as its end."""
 
     segment: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection as Some
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from .batch import Done, Load
 from .deletes import Deletes
@@ -197,7 +198,10 @@ class Loader:
 
     def _lacking(self, name: str, last: Manifest) -> list[Damaged]:
         """The damaged segments that were not loaded, and that no pass has replaced which was."""
-        state, damage = self.hub.state(name).of(name), self.hub.damage(name)
+        damage = self.hub.damage(name)
+        if not damage:
+            return []
+        state = self.hub.state(name).of(name)
         loaded = replace(state, passes=tuple(one for one in state.passes if last.has(one.ended)))
         return [Damaged(f"{name}/{segment}", damage[segment].why) for segment in unmended(loaded, damage) if not last.has(segment)]
 
@@ -205,7 +209,7 @@ class Loader:
         """The damaged segments of a collection's delete feed that were not taken, and that no pass has replaced."""
         feed = feed_name(name)
         damage = self.hub.damage(feed)
-        for segment in unmended(self.hub.state(feed).of(feed), damage):
+        for segment in unmended(self.hub.state(feed).of(feed), damage) if damage else ():
             if run_of(segment) > told:
                 yield Damaged(f"{feed}/{segment}", damage[segment].why)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from operator import attrgetter
 from typing import Any
+
+from msgspec.structs import asdict
 
 from . import times
 from .account import lock_name

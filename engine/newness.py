@@ -7,14 +7,14 @@ Versions are rows with the key, the cursor, `_segment`, and what `ORDER_COLUMNS`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 ORDER_COLUMNS = ("_syncer_epoch", "_syncer_run", "_syncer_ordinal", "_syncer_number", "_syncer_line")
 """With the cursor after the first of them, the order in which versions of a record are newer."""
 
 
-@dataclass(frozen=True)
-class Newness:
+class Newness(Struct, frozen=True):
     """The order of a collection's versions. A dialect says how it writes a name, and a cursor's value as one that can be compared."""
 
     key: Sequence[str]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from . import times
 from .destinations import Receipt
@@ -17,8 +19,7 @@ from .schedule import Half
 from .suggest import Misfit
 
 
-@dataclass
-class PullBook:
+class PullBook(Struct):
     """The pull's book of one collection in one run."""
 
     requests: int = 0
@@ -44,8 +45,7 @@ class Watcher:
         """A collection's pull does more than its first step, and why."""
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """What kept one half of a collection's work from its complete end."""
 
     half: Half
@@ -53,8 +53,7 @@ class Fault:
     sentence: str
 
 
-@dataclass
-class Outcome:
+class Outcome(Struct):
     """One collection's part in a run: its two books (None: that half did not run), and what went wrong."""
 
     pull: PullBook | None = None
@@ -99,8 +98,7 @@ class Outcome:
         return {**row, "error": "\n".join(self.errors) or None}
 
 
-@dataclass
-class Summary:
+class Summary(Struct):
     """What a run did: its number in the hub (None for a load alone), and each collection's outcome."""
 
     run: int | None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from .hub import CollectionState, Hub
 from .hub.segment import run_of

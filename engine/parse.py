@@ -1,25 +1,28 @@
-"""YAML text -> Spec: every mistake at once, each with its line and column. Reads the file it is given, and nothing else."""
+"""YAML text -> Spec: every mistake at once, each with its line and column. Reads the file it is given, and the JSON Schema of specs."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from functools import cache
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import Struct
+from msgspec.structs import fields
+
 from . import times
 from .document import At, Document, dotted, with_members
 from .errors import Problem, SpecError, UsageError
 from .fields import Path
+from .fits import fits
 from .kinds import did_you_mean
 from .paginate import KeySet, Paginator
 from .properties import Property
-from .schema import Broken, Notes, build, spec_schema
+from .schema import Broken, Notes, build
 from .spec import ADDED_COLUMNS, Collection, Setting, Spec
 from .template import Body, Template
 from .window import Cursor
@@ -29,14 +32,15 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+_SCHEMA = File(__file__).parents[1] / "schemas" / "spec.schema.json"
+
 _PAGINATED = tuple(
     (*walk, "paginate", *word) for walk in ((), ("full",), ("changed",)) for word in (("on",), ("tie_breaker", "on"))
 )  # fmt: skip
 """Where a paginator names a property."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True):
     """A spec with the text it came from: where each of its parts stands (1-based lines and columns)."""
 
     file: str
@@ -103,7 +107,7 @@ def parse_spec(text: str, file: str = "spec.yaml") -> Source:
         return Problem(*document.place(at), dotted(at), sentence, instead)
 
     notes = Notes()
-    for error in _validator().iter_errors(data):
+    for error in _errors(data):
         problems += [problem(at, what) for at, what in _told(error, data)]
     try:
         spec = build(Spec, data, (), notes)
@@ -126,10 +130,19 @@ def parse_spec(text: str, file: str = "spec.yaml") -> Source:
 
 
 @cache
-def _validator() -> Any:
+def _schema() -> Any:
+    """As `syncer schema` has written it: making it anew takes longer than reading it."""
+    return json.loads(_SCHEMA.read_bytes())
+
+
+def _errors(data: dict[str, Any]) -> Iterable[ValidationError]:
+    """What JSON Schema says against a spec. Of one that has no mistakes nothing is to be told, and `jsonschema` not imported."""
+    if fits(_schema(), data):
+        return ()
     from jsonschema import Draft202012Validator
 
-    return Draft202012Validator(spec_schema())
+    found: Iterable[ValidationError] = Draft202012Validator(_schema()).iter_errors(data)
+    return found
 
 
 def _told(error: ValidationError, data: Any) -> Iterator[tuple[At, str]]:

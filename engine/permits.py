@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .budget import Allowance, Budget
 from .quota import Quota, told_by
@@ -28,8 +30,7 @@ LONGEST_HOLD = 3600.0
 """Seconds for which an API's usual headers are believed to leave nothing; then it is asked again."""
 
 
-@dataclass(frozen=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """What an API's usual headers say: how many requests are left until `resets`, of which `until` is believed."""
 
     left: int
@@ -50,8 +51,7 @@ class Place(NamedTuple):
     """What he waits for, by the budgets' keys."""
 
 
-@dataclass(frozen=True)
-class Permits:
+class Permits(Struct, frozen=True):
     """What the processes of an account know together. Times are the machine's monotonic seconds."""
 
     budgets: Sequence[Budget]

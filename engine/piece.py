@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct, field
 
 from .columns import Reject
 from .errors import Damaged, HubError
@@ -30,8 +30,7 @@ _NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
 
 
-@dataclass(frozen=True)
-class RejectedValue:
+class RejectedValue(Struct, frozen=True):
     """A value that its type could not hold, or that a key could not do without: what lands in the rejects table."""
 
     segment: str
@@ -44,8 +43,7 @@ class RejectedValue:
     """Whether the record was rejected with it."""
 
 
-@dataclass
-class Staged:
+class Staged(Struct):
     """Rows ready for a warehouse: Parquet files with the properties' columns, `_segment`, the order columns and `_syncer_counted`."""
 
     files: list[str] = field(default_factory=list)
@@ -71,8 +69,7 @@ class Staged:
         self.unreadable_in |= part.unreadable_in
 
 
-@dataclass(frozen=True)
-class _OddValue:
+class _OddValue(Struct, frozen=True):
     place: int
     property: str
     type: str
@@ -80,8 +77,7 @@ class _OddValue:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Span:
+class _Span(Struct, frozen=True):
     """Records that follow each other in their segment: their places, the first one's line, and which of the segments it is."""
 
     first: int

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from . import times
 from .hub.fold import CollectionState, OpenChain, Pass, epoch, unmended
@@ -17,8 +19,7 @@ from .hub.segment import leg_name, number_of, run_of, segment_name
 from .spec import Collection, Purpose
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """The run that the steps belong to: its number, its instant by our clock, and whether complete passes were asked for."""
 
     number: int
@@ -26,8 +27,7 @@ class Run:
     full: bool = False
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """Begin a chain, or go on with one: the unit of fetching."""
 
     collection: str
@@ -54,7 +54,7 @@ class Step:
         return self.after is None
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(to_builtins(self))
 
 
 def next_step(
@@ -131,8 +131,7 @@ def _why_full(collection: Collection, state: CollectionState, run: Run, scope: s
     return None
 
 
-@dataclass(frozen=True)
-class WholeList:
+class WholeList(Struct, frozen=True):
     """One parent's list, from the segment in which it began to that in which it ended: what it lacks is gone."""
 
     parent: Mapping[str, Any]
@@ -142,8 +141,7 @@ class WholeList:
     """When its chain began (microseconds)."""
 
 
-@dataclass(frozen=True)
-class AsOf:
+class AsOf(Struct, frozen=True):
     """A collection as it was when a run had read it: the segments that tell, and the runs at which their epochs began."""
 
     segments: tuple[str, ...]
@@ -185,8 +183,7 @@ def up_to_first_gone(state: CollectionState, segments: Sequence[str]) -> list[st
     return list(segments[: next((place for place, name in enumerate(segments, 1) if name in ends), len(segments))])
 
 
-@dataclass(frozen=True)
-class LoadStep:
+class LoadStep(Struct, frozen=True):
     """What one load does: which segments it counts, which it reads again, and from which pass on the rest is gone."""
 
     load: int
@@ -225,8 +222,7 @@ class LoadStep:
         return replace(self, gone_since=gone_since, marks_gone=finds, keys=keys)
 
 
-@dataclass(frozen=True)
-class Telling:
+class Telling(Struct, frozen=True):
     """How far a load takes a delete feed: its segments up to the run `until`, of which those up to `known` were taken before."""
 
     segments: tuple[str, ...]
@@ -260,8 +256,7 @@ def telling(
     return Telling(there, known, until, held_back or late)
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A load that was made: its segments, and how many of their records lost against others."""
 
     segments: tuple[str, ...]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from .columns import String
 from .fields import Path
@@ -34,8 +35,7 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-@dataclass(frozen=True)
-class Unfit:
+class Unfit(Struct, frozen=True):
     """Values that a warehouse cannot hold: of which property, why, and the condition for one, over the properties' columns."""
 
     property: str
@@ -43,8 +43,7 @@ class Unfit:
     condition: str
 
 
-@dataclass(frozen=True)
-class Projection:
+class Projection(Struct, frozen=True):
     """Some properties of a collection, as SQL."""
 
     properties: dict[str, Property]

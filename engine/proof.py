@@ -8,13 +8,12 @@ incomplete, and the next run reads it once more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from .hub.segment import Ended, Proof
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """One walk over a list that has come to its end."""
 
     pages: int
@@ -53,8 +52,7 @@ class Reading:
         return "the total changed on the way" if self.moved else None
 
 
-@dataclass(frozen=True)
-class ReadAgain:
+class ReadAgain(Struct, frozen=True):
     """The list has to be read once more, and why."""
 
     why: str

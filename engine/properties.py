@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, TypeGuard
+
+from msgspec import Struct, field
 
 from .columns import PLAIN_TYPES, ColumnType, Date, Decimal, List, Reject, Timestamp
 from .fields import Doc, OnReject, Path, Pattern, Scalar
@@ -15,8 +16,7 @@ from .kinds import did_you_mean
 from .record import raw_at, text_of, texts_at
 
 
-@dataclass(frozen=True)
-class TypeName(Scalar):
+class TypeName(Scalar, frozen=True):
     """A property's type: string, integer, number, decimal(p,s), boolean, timestamp, date, json, or a list of one: `T[]`."""
 
     text: str
@@ -42,15 +42,14 @@ class TypeName(Scalar):
         return self.text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Property:
+class Property(Struct, frozen=True, kw_only=True, dict=True):
     """One column of a table: its type, and where in a record its value stands."""
 
     type: Annotated[TypeName, Doc("string, integer, number, decimal(p,s), boolean, timestamp, date, json, or a list of one: T[]")]
     source: Annotated[
         tuple[Path, ...] | None,
         Doc("the path of the value in the record (default: the property's name); of several, the first that has a value"),
-    ] = field(default=None, metadata={"word": "from"})
+    ] = field(default=None, name="from")
     parent: Annotated[str | None, Doc("the property of the parent whose value it takes, instead of one in the record")] = None
     match: Annotated[Pattern | None, Doc("a regular expression; its one group is the value, and no match is no value")] = None
     format: Annotated[

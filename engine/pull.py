@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from .chain import Chain
 from .errors import Incomplete
-from .fetch import Fetcher
 from .hub import CollectionState, Damage, Hub, HubState
 from .hub.fold import unmended
 from .outcome import PullBook, Watcher
 from .plan import Run, Step, next_step
 from .spec import Purpose, Route, Spec, scope
 from .stage import Stage
+
+if TYPE_CHECKING:
+    from .fetch import Fetcher
 
 
 class Puller:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from math import isfinite
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .fields import MOST, Duration
 
@@ -22,8 +24,7 @@ _EPOCH, _EPOCH_MS = 1e9, 1e11
 """From which number on a reset is a time (since 2001), and from which on in milliseconds: nobody waits for thirty years."""
 
 
-@dataclass(frozen=True)
-class Quota:
+class Quota(Struct, frozen=True):
     """So many requests are left until a reset in so many seconds; None is what the API does not say."""
 
     left: int | None

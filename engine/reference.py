@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from msgspec import NODEFAULT, Struct
 
 from . import columns
 from .auth import Auth
@@ -18,11 +19,11 @@ from .properties import Property
 from .retry import Retry
 from .rules import Rule
 from .schedule import Schedule
-from .schema import docs_of, field_word, hints_of
+from .schema import doc_of, fields_of
 from .spec import Api, Changed, Collection, Deleted, Full, Setting, Spec
 from .window import Cursor
 
-_CHAPTERS: tuple[tuple[str, type], ...] = (
+_CHAPTERS: tuple[tuple[str, type[Struct]], ...] = (
     ("A spec", Spec),
     ("settings.*", Setting),
     ("schedule", Schedule),
@@ -51,7 +52,7 @@ def reference() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _described(cls: type) -> Iterator[str]:
+def _described(cls: type[Struct]) -> Iterator[str]:
     yield from _prose(cls)
     if issubclass(cls, Kind):
         for name, alternative in sorted(cls.alternatives.items()):
@@ -65,22 +66,20 @@ def _described(cls: type) -> Iterator[str]:
         yield ""
 
 
-def _prose(cls: type) -> Iterator[str]:
+def _prose(cls: type[Struct]) -> Iterator[str]:
     doc = (cls.__doc__ or "").split("\n\n")
     yield from (" ".join(doc[0].split()), "")
     for paragraph in doc[1:]:
         yield from (" ".join(paragraph.split()), "")
 
 
-def _table(cls: type) -> Iterator[str]:
-    hints, docs = hints_of(cls), docs_of(cls)
-    if not fields(cls):
+def _table(cls: type[Struct]) -> Iterator[str]:
+    if not fields_of(cls):
         return
     yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
-    for declared in fields(cls):
-        word = field_word(declared)
-        default = declared.default_factory() if declared.default_factory is not MISSING else declared.default
-        yield f"| `{word}` | {_kind_of(hints[declared.name])} | {_default(default)} | {docs[word].text} |"
+    for declared in fields_of(cls):
+        default = declared.default_factory() if declared.default_factory is not NODEFAULT else declared.default
+        yield f"| `{declared.encode_name}` | {_kind_of(declared.type)} | {_default(default)} | {doc_of(declared).text} |"
     yield ""
 
 
@@ -100,20 +99,20 @@ def _kind_of(hint: Any) -> str:
         return f"a kind of `{hint.family}`"
     if issubclass(hint, Scalar):
         return {"TypeName": "type", "Body": "JSON object"}.get(hint.__name__, str(hint.__name__).lower())
-    if is_dataclass(hint) and isinstance(hint, type):
+    if issubclass(hint, Struct):
         return f"{hint.__name__.lower()}, see there"
     plain: dict[Any, str] = {str: "text", int: "number", bool: "true or false", float: "number"}
     return plain[hint]
 
 
 def _default(value: Any) -> str:
-    if value is MISSING:
+    if value is NODEFAULT:
         return "needed"
     if value is None or value in ((), {}):
         return ""
     if isinstance(value, Kind):
         return f"`{value.name}`"
-    if is_dataclass(value) and not isinstance(value, Scalar):
+    if isinstance(value, Struct) and not isinstance(value, Scalar):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -7,16 +7,17 @@ for good, and every warehouse that is known has them all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import accumulate
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .hub import CollectionState, Loading
 from .hub.segment import run_of
 from .spec import Collection
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(Struct, frozen=True):
     """The first of a collection's segments, as many as may be thinned, and why the one behind them may not (None: there is none)."""
 
     segments: tuple[str, ...]

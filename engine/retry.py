@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Annotated, Literal
+
+from msgspec import Struct
 
 from . import times
 from .fields import HEADER, Doc, Duration
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retry:
+class Retry(Struct, frozen=True, kw_only=True):
     """Which answers are worth a second try, how many, and how long to wait between.
 
     A wait that the API itself asks for, in its header Retry-After or in `wait_header`, is waited for exactly, and is no failed try.

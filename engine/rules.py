@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Struct
 
 from .fields import Doc, Expression, Path, Text
 from .record import text_of, texts_at
@@ -22,8 +22,7 @@ _NOTHING = re.compile(r'null|false|""|\[\s*\]|\{\s*\}')
 """The JSON values that tell of no error where an error would stand."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """One sort of answer, and what it means. All that a rule says of an answer must hold."""
 
     status: Annotated[tuple[int, ...], Doc("the answer's status, one or several (default: any)")] = ()

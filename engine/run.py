@@ -11,17 +11,17 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from .account import COMPACTION, locked
 from .clock import Clock
 from .destinations import Receipt, Warehouse, warehouse
 from .errors import INTERRUPTED, Damaged, Incomplete, Refused, SyncerError, UsageError
 from .exchange import origin
-from .fetch import Fetcher
 from .hub import Damage, Hub, Identity
 from .kinds import did_you_mean
 from .load import Loader, table_of
@@ -42,14 +42,15 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from .fetch import Fetcher
+
 SECONDS_TO_STOP = 5.0
 """How long an interrupted run waits for the answers under way, to keep what they bring."""
 SEGMENTS_AHEAD = 2
 """How many segments of a first pass are loaded together while it still goes on."""
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a command was asked to do, besides the spec and its settings."""
 
     hub: str = ".syncer/hub"
@@ -72,8 +73,7 @@ class Options:
         return ("pull", "") if half == "pull" else (f"load into {self.schema_of(source)}", self.warehouse_of(source))
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """What the two halves of a run share."""
 
     source: Source
@@ -129,6 +129,8 @@ def run(
             stack.callback(target.close)
             target.check([table_of(job.schema, name, source.spec) for name in job.collections])
         if verb in ("pull", "run"):
+            from .fetch import Fetcher  # and httpx: a load asks no API
+
             base = needed(source.spec, settings, lists)
             fetcher = stack.enter_context(
                 Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting, beside=hub.local)

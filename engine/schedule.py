@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, tzinfo
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from . import times
 from .fields import Doc, Duration, Scalar
@@ -24,7 +26,7 @@ SHORTEST = 60 * times.SECOND
 
 _WORD = "(?:[0-9]+|[A-Za-z]{3})"
 _PLACE = rf"(?:(?:\*|{_WORD}-{_WORD})(?:/[0-9]+)?|{_WORD})"
-_CRON = re.compile(rf"{_PLACE}(?:,{_PLACE})*(?: {_PLACE}(?:,{_PLACE})*){{4}}")
+_CRON = rf"{_PLACE}(?:,{_PLACE})*(?: {_PLACE}(?:,{_PLACE})*){{4}}"
 """What every cron reads: no seconds, no `L` or `#`."""
 
 _NO_RHYTHM = "write a length of time like 30m or 3h, or minute, hour, day, month and weekday in cron's form, like 0 6 * * 1-5"
@@ -42,8 +44,7 @@ class Places(NamedTuple):
     """Whether day and weekday must both fit; else one of them is enough."""
 
 
-@dataclass(frozen=True)
-class When(Scalar):
+class When(Scalar, frozen=True, dict=True):
     """A length of time from one beginning to the next (`30m`, `3h`, `1d`), or times in cron's form (`0 6 * * 1-5`)."""
 
     text: str
@@ -55,7 +56,7 @@ class When(Scalar):
         if when.every is not None:
             if when.every < SHORTEST:
                 raise ValueError(f"{text} is too often; write 1m or more")
-        elif not _CRON.fullmatch(when.text):
+        elif not re.fullmatch(_CRON, when.text):
             raise ValueError(f"{text!r} is no rhythm; {_NO_RHYTHM}")
         else:
             from cronsim import CronSimError
@@ -102,8 +103,7 @@ class When(Scalar):
         return self.text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """How fresh `syncer serve` keeps the source: it pulls and it loads, each by its own rhythm.
 
     A rhythm is a length of time (`30m`, `3h`, `1d`) from one beginning to the next, or times in cron's form: minute, hour, day,
@@ -130,8 +130,7 @@ class Schedule:
         return []
 
 
-@dataclass(frozen=True, kw_only=True)
-class Turn:
+class Turn(Struct, frozen=True, kw_only=True):
     """One time that a half was carried out, as it is remembered. `ended` is None while it goes on, and where it was killed."""
 
     verb: str

@@ -7,10 +7,12 @@ Both walks read the same declarations (`engine/spec.py` and the kinds), so they 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from msgspec import Struct, field
+from msgspec.structs import FieldInfo, fields
 
 from .document import At
 from .fields import Doc, Scalar
@@ -37,8 +39,7 @@ def spec_schema() -> dict[str, Any]:
     }
 
 
-@dataclass
-class Notes:
+class Notes(Struct):
     """What the walk from a mapping to the types found on its way: mistakes, and the templates with their places."""
 
     mistakes: list[tuple[At, str]] = field(default_factory=list)
@@ -67,24 +68,21 @@ def build(hint: Any, value: Any, at: At, notes: Notes) -> Any:
         return _build_mapping(get_args(hint)[1], _checked(value, isinstance(value, dict), at, notes), at, notes)
     if issubclass(hint, Scalar):
         return _build_scalar(hint, value, at, notes)
-    if is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         return _build_class(hint, value, at, notes)
     return _checked(value, isinstance(value, hint) and (hint is bool or not isinstance(value, bool)), at, notes)
 
 
-def field_word(declared: Field[Any]) -> str:
-    """A field's word in the spec: its name, unless the name is taken in Python."""
-    return str(declared.metadata.get("word", declared.name))
+@cache
+def fields_of(cls: type[Struct]) -> tuple[FieldInfo, ...]:
+    """A class's fields: `encode_name` is a field's word in the spec, `type` has its Doc. Reading them from the annotations takes long."""
+    return fields(cls)
 
 
-def docs_of(cls: type) -> dict[str, Doc]:
-    """What each field of a class means, by its word in the spec."""
-    hints = hints_of(cls)
-    found = {}
-    for declared in fields(cls):
-        notes = get_args(hints[declared.name])[1:] if get_origin(hints[declared.name]) is Annotated else ()
-        found[field_word(declared)] = next((note for note in notes if isinstance(note, Doc)), Doc(""))
-    return found
+def doc_of(declared: FieldInfo) -> Doc:
+    """What a field means."""
+    notes = get_args(declared.type)[1:] if get_origin(declared.type) is Annotated else ()
+    return next((note for note in notes if isinstance(note, Doc)), Doc(""))
 
 
 def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +99,7 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if issubclass(hint, Scalar):
         doc = (hint.__doc__ or "").split("\n\n")[0]
         return {**hint.schema, "description": " ".join(doc.split())}
-    if is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         if hint.__name__ not in definitions:
             definitions[hint.__name__] = {}
             definitions[hint.__name__] = _class_schema(hint, definitions)
@@ -119,7 +117,7 @@ def _list_schema(item: dict[str, Any]) -> dict[str, Any]:
     return {"type": [*listed, "array"], "items": item, **only_one}
 
 
-def _class_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+def _class_schema(cls: type[Struct], definitions: dict[str, Any]) -> dict[str, Any]:
     if issubclass(cls, Kind) and not cls.name:
         return _family_schema(cls, definitions)
     schema = {"description": _summary(cls), **_members_schema(cls, definitions)}
@@ -144,17 +142,16 @@ def _family_schema(family: type[Kind], definitions: dict[str, Any]) -> dict[str,
     }
 
 
-def _members_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    hints, docs = hints_of(cls), docs_of(cls)
+def _members_schema(cls: type[Struct], definitions: dict[str, Any]) -> dict[str, Any]:
     members = {}
-    for declared in fields(cls):
-        word = field_word(declared)
-        members[word] = {
-            **_schema(hints[declared.name], definitions),
-            **(docs[word].limits or {}),
-            "description": docs[word].text,
+    for declared in fields_of(cls):
+        doc = doc_of(declared)
+        members[declared.encode_name] = {
+            **_schema(declared.type, definitions),
+            **(doc.limits or {}),
+            "description": doc.text,
         }
-    needed = [field_word(one) for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING]
+    needed = [one.encode_name for one in fields_of(cls) if one.required]
     return {"type": "object", "properties": members, "required": needed, "additionalProperties": False}
 
 
@@ -181,7 +178,7 @@ def _build_scalar(cls: type[Scalar], value: Any, at: At, notes: Notes) -> Scalar
     return scalar
 
 
-def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
+def _build_class(cls: type[Struct], value: Any, at: At, notes: Notes) -> Any:
     if isinstance(value, str) and cls.__name__ in SHORTHANDS:
         value = {SHORTHANDS[cls.__name__]: value}
     value = dict(_checked(value, isinstance(value, dict), at, notes))
@@ -192,15 +189,14 @@ def _build_class(cls: type, value: Any, at: At, notes: Notes) -> Any:
         cls = cls.alternatives[chosen]
     elif issubclass(cls, Kind):
         value.pop("kind", None)
-    hints = hints_of(cls)
     arguments, broken = {}, False
-    for declared in fields(cls):
-        word = field_word(declared)
+    for declared in fields_of(cls):
+        word = declared.encode_name
         if word not in value:
-            broken |= declared.default is MISSING and declared.default_factory is MISSING
+            broken |= declared.required
             continue
         try:
-            arguments[declared.name] = build(hints[declared.name], value.pop(word), (*at, word), notes)
+            arguments[declared.name] = build(declared.type, value.pop(word), (*at, word), notes)
         except Broken:
             broken = True
     if broken:
@@ -223,12 +219,6 @@ def _checked(value: Any, right: bool, at: At, notes: Notes) -> Any:
     if isinstance(value, float):
         notes.mistakes.append((at, f"{value} is no whole number; write it without a point"))
     raise Broken
-
-
-@cache
-def hints_of(cls: type) -> dict[str, Any]:
-    """The types of a class's fields with their Docs: reading them from the annotations takes long."""
-    return get_type_hints(cls, include_extras=True)
 
 
 def _bare(hint: Any) -> Any:

@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from msgspec import Struct
+
 from . import times
 from .account import lock_name
 from .clock import Clock
@@ -53,8 +55,7 @@ class Task:
         return (sys.executable, "-m", f"{__package__.partition('.')[0]}.cli", self.half, self.spec, *self.flags)
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How a task ended: its status, and what there is to tell."""
 
     task: Task

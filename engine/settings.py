@@ -17,6 +17,8 @@ from pathlib import Path as File
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
+from msgspec import structs
+
 from .errors import UsageError
 from .exchange import Request
 from .kinds import did_you_mean
@@ -76,12 +78,12 @@ class Settings:
     def masked(self, request: Request) -> Request:
         """A request as it may be stored: secrets by name, in its URL and its body too."""
         body = request.body and _with_texts(request.body, self._masked)
-        return replace(request, url=self._masked(request.url), params=self.mask(request.params), body=body)
+        return structs.replace(request, url=self._masked(request.url), params=self.mask(request.params), body=body)
 
     def unmasked(self, request: Request) -> Request:
         """The reverse of `masked`."""
         body = request.body and _with_texts(request.body, self._unmasked)
-        return replace(request, url=self._unmasked(request.url), params=self.unmask(request.params), body=body)
+        return structs.replace(request, url=self._unmasked(request.url), params=self.unmask(request.params), body=body)
 
     def hidden(self, document: Any) -> Any:
         """A JSON document with no secret in any of its texts and names."""
@@ -251,7 +253,7 @@ def _alternatives(spec: Spec, missing: Iterable[str]) -> str:
     among = getattr(spec.api.auth, "among", ())
     ways = []
     for scheme in among:
-        templates = [value for value in vars(scheme).values() if hasattr(value, "settings")]
+        templates = [value for value in structs.asdict(scheme).values() if hasattr(value, "settings")]
         names = sorted(set().union(*(template.settings for template in templates)))
         if names:
             ways.append(f"{scheme.name} ({', '.join(names)})")

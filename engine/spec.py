@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .auth import Auth, NoAuth
 from .budget import Budget
@@ -35,8 +37,7 @@ Purpose = Literal["full", "changed"]
 Mode = Literal["upsert", "append", "history", "snapshot"]
 
 
-@dataclass(frozen=True)
-class Name(Scalar):
+class Name(Scalar, frozen=True):
     """A name that may become a schema or a table: letters, digits and underscores, not starting with a digit."""
 
     schema: ClassVar[Mapping[str, str]] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"}
@@ -52,8 +53,7 @@ class Name(Scalar):
         return self.text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(Struct, frozen=True, kw_only=True):
     """Something that differs from user to user: given on the command line, in the environment or in a .env file."""
 
     type: Annotated[Literal["string", "integer", "boolean"], Doc("what it is")] = "string"
@@ -70,8 +70,7 @@ class Setting:
         return ["a secret cannot tell accounts apart, for it is never stored; leave one of the two out"] if both else []
 
 
-@dataclass(frozen=True, kw_only=True)
-class Api:
+class Api(Struct, frozen=True, kw_only=True):
     """How the API is reached, and what its collections have in common."""
 
     base_url: Annotated[Template, Doc("what every path is appended to")]
@@ -102,8 +101,7 @@ class Api:
     conditional: Annotated[bool, Doc("whether a page that came before with an ETag or a date is asked for only if it has changed")] = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Walk:
+class Walk(Struct, frozen=True, kw_only=True):
     """Where one way of reading a collection differs from the collection's own."""
 
     path: Annotated[Template | None, Doc("another path")] = None
@@ -113,28 +111,24 @@ class Walk:
     paginate: Annotated[Paginator | None, Doc("another way on")] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Full(Walk):
+class Full(Walk, frozen=True, kw_only=True):
     """A complete pass: everything there is. It finds what no cursor shows, and proves what is gone."""
 
     every: Annotated[Duration | None, Doc("how often; the first run makes one, and where changes cannot be asked for, every run")] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changed(Walk):
+class Changed(Walk, frozen=True, kw_only=True):
     """What changed since the last time: asked for by the cursor's parameter."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parent:
+class Parent(Struct, frozen=True, kw_only=True):
     """The collection to each of whose records belongs a list of these: `{{ parent.id }}` in `path`, `params` or `body` says which."""
 
     collection: Annotated[str, Doc("the parent's collection")]
     only_changed: Annotated[bool, Doc("between complete passes, ask only for the lists of parents that are new or changed")] = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deleted:
+class Deleted(Struct, frozen=True, kw_only=True):
     """The list in which an API tells what was deleted: a delete feed, a recycle bin, an archive.
 
     It is read before the collection itself, so what comes of a record in the same run, or later, is newer: then it is there again.
@@ -154,8 +148,7 @@ class Deleted:
     ] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Collection:
+class Collection(Struct, frozen=True, kw_only=True):
     """One kind of records: a list of the API, and a table of the warehouse."""
 
     description: Annotated[str | None, Doc("what the records are; the warehouse shows it as the table's comment")] = None
@@ -268,8 +261,7 @@ class Collection:
         return sorted(named | {prop.parent for prop in self.properties.values() if prop.parent})
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Struct, frozen=True):
     """One way of reading a collection, with every default filled in: what `plan` makes requests from."""
 
     request: Request
@@ -283,7 +275,7 @@ class Route:
     """The parent's properties that are kept with its list."""
     parent: str = ""
     """Fingerprint of the parent: which collection it is, and in which order its records are walked."""
-    for_parent: Callable[[Mapping[str, Any]], Request] = field(default=lambda parent: Request(""), compare=False, repr=False)
+    for_parent: Callable[[Mapping[str, Any]], Request] = lambda parent: Request("")
     """The request for one parent's list, from the values of its properties; `request` is that of a parent in general.
 
     Raises ValueError for a value that is not there, or that no path can carry.
@@ -302,8 +294,7 @@ class Route:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
+class Spec(Struct, frozen=True, kw_only=True, dict=True):
     """One API: how it is reached, and what its collections are."""
 
     syncer: Annotated[Literal[1], Doc("the version of the spec language")]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from .columns import PLAIN_TYPES, Reject, Timestamp
 
@@ -24,8 +25,7 @@ SAMPLES = 20
 """How many texts of a property are looked at."""
 
 
-@dataclass
-class Misfit:
+class Misfit(Struct):
     """A property with values that do not fit: how many, why the first does not, and the raw JSON of some."""
 
     property: str

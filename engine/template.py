@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,8 +29,7 @@ class MissingSetting(UsageError):
         super().__init__(", ".join(names))
 
 
-@dataclass(frozen=True)
-class Template(Scalar):
+class Template(Scalar, frozen=True):
     """Text, with settings in it where they are named: `{{ settings.site }}`."""
 
     text: str
@@ -59,6 +57,13 @@ class Template(Scalar):
             raise MissingSetting(*missing)
         if "{" not in self.text:
             return self.text
+        values = {"settings": settings, "parent": parent or {}}
+        if _PLAIN.fullmatch(self.text) and all(name in values[thing] for thing, name in _NAMED.findall(self.text)):
+            return _NAMED.sub(lambda named: str(values[named[1]][named[2]]), self.text)
+        return self.rendered_by_jinja(settings, parent)
+
+    def rendered_by_jinja(self, settings: Mapping[str, str], parent: Mapping[str, str] | None) -> str:
+        """The same, whatever the template is."""
         from jinja2 import TemplateError
 
         try:
@@ -70,10 +75,12 @@ class Template(Scalar):
 
 
 _ALONE = re.compile(r"\s*\{\{\s*(settings|parent)\.(\w+)\s*\}\}\s*")
+_NAMED = re.compile(r"\{\{[ \t\n]*(settings|parent)\.([A-Za-z][A-Za-z0-9_]*)[ \t\n]*\}\}")
+_PLAIN = re.compile(rf"(?:[^{{}}\r]|{_NAMED.pattern})*")
+"""Text with nothing but names of values in it, as most templates are. It is filled in here as jinja2 would, which takes long to import."""
 
 
-@dataclass(frozen=True)
-class Body(Scalar):
+class Body(Scalar, frozen=True):
     """A JSON object, with settings and a parent's values in its texts; a value that is alone in its text stays a number, or true."""
 
     text: str
@@ -147,8 +154,14 @@ def _environment() -> SandboxedEnvironment:
 @cache
 def _names(text: str) -> dict[str, frozenset[str]]:
     """What a template uses, of each thing that it may know."""
-    if "{" not in text:
-        return {"settings": frozenset(), "parent": frozenset()}
+    if "{" not in text or _PLAIN.fullmatch(text):
+        named = _NAMED.findall(text)
+        return {known: frozenset(name for thing, name in named if thing == known) for known in ("settings", "parent")}
+    return names_by_jinja(text)
+
+
+def names_by_jinja(text: str) -> dict[str, frozenset[str]]:
+    """The same, whatever the template is."""
     from jinja2 import TemplateError, meta
     from jinja2.nodes import Extends, FromImport, Getattr, Getitem, Import, Include, Name
 

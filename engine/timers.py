@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from . import times
 from .errors import UsageError
@@ -19,8 +20,7 @@ _HOUR, _DAY, _WEEK = 60 * _MINUTE, 1440 * _MINUTE, 10080 * _MINUTE
 _WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Struct, frozen=True):
     """One half of a source, and the command that carries it out in a folder."""
 
     source: str

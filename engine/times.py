@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Context, Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 
 SECOND = 1_000_000
 UNITS = {"epoch_s": SECOND, "epoch_ms": 1_000, "epoch_us": 1}
@@ -110,6 +109,8 @@ def zone(name: str | None) -> tzinfo:
 
 def http_date(text: str | None) -> int | None:
     """The instant of an HTTP `Date` header (RFC 9110, 5.6.7); None where there is none that can be read."""
+    from email.utils import parsedate_to_datetime
+
     try:
         value = parsedate_to_datetime(text or "")
         return _within(instant(value if value.tzinfo else value.replace(tzinfo=UTC)))

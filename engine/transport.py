@@ -14,7 +14,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from urllib.request import getproxies
 
 import httpx
@@ -29,21 +28,17 @@ _VALUE = re.compile(rb"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
 _Origin = tuple[str, str, int]
 
 
-def direct() -> Transport | None:
+def direct(trust: ssl.SSLContext) -> Transport | None:
     """A transport; None where the environment names a proxy, so that httpx has to take its own."""
-    return None if getproxies() else Transport()
+    return None if getproxies() else Transport(trust)
 
 
 class Transport(httpx.BaseTransport):
     """Sends requests over connections that stay open, one at a time on each."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self.trust = trust
         self._idle: dict[_Origin, list[tuple[float, _Connection]]] = {}
-
-    @cached_property
-    def tls(self) -> ssl.SSLContext:
-        """What httpx trusts, made when it is needed first: to read all certificates takes its time."""
-        return httpx.create_ssl_context()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, and read the head of its answer. Raises httpx's errors."""
@@ -86,7 +81,9 @@ class _Connection:
         self.transport, self.origin = transport, origin
         scheme, host, port = origin
         if scheme == "https":
-            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(host, port or 443, timeout=timeout, context=transport.tls)
+            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, port or 443, timeout=timeout, context=transport.trust
+            )
         else:
             self._http = http.client.HTTPConnection(host, port or 80, timeout=timeout)
         self._http.response_class = _Answer

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .clock import Clock
 from .errors import INTERRUPTED, SyncerError
@@ -26,8 +27,7 @@ End = Callable[[str, Mapping[str, int], Sequence[str]], None]
 """Told once how a turn ended: its status, its figures, and what went wrong."""
 
 
-@dataclass(frozen=True)
-class Turns:
+class Turns(Struct, frozen=True):
     """The last turns of a half, oldest first; of a load, the warehouse and the schema that it went into."""
 
     turns: tuple[Turn, ...] = ()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .hub.segment import Proof
 
 
-@dataclass
-class Place:
+class Place(Struct):
     """How far one list has come: kept with each segment, so that any run can go on."""
 
     slice: int = 0
@@ -39,16 +40,14 @@ class Place:
         return replace(self.again(), first_reading=self.reading + 1, began=now)
 
 
-@dataclass
-class Owed:
+class Owed(Struct):
     """A list that a rule has left out: the next chain asks for it again, as the last one did."""
 
     parent: dict[str, Any]
     since: int | None
 
 
-@dataclass
-class Walked:
+class Walked(Struct):
     """How far a chain has come."""
 
     place: Place | None = None

@@ -8,8 +8,10 @@ the first answer, less what that answer took, less the declared lag.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Annotated
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from . import times
 from .fields import Doc, Duration
@@ -17,8 +19,7 @@ from .properties import Property
 from .template import Template
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cursor:
+class Cursor(Struct, frozen=True, kw_only=True):
     """The property that moves when a record changes: it orders a record's versions, and asks for what changed."""
 
     property: Annotated[str, Doc("the property; of two versions of a record, the higher is the newer")]

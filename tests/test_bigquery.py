@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -14,6 +13,7 @@ import pytest
 import sqlglot
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from rest_syncer.cli import app

@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from os import utime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from msgspec.structs import replace
 
 from rest_syncer.engine.destinations import Column, Receipt, Table, delta, warehouse
 from rest_syncer.engine.destinations.delta import DeltaLake, Mirror

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from msgspec.structs import replace
 
 from rest_syncer.engine.destinations import Column, Receipt, warehouse
 from rest_syncer.engine.destinations.duckdb import DuckDB

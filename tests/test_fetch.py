@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -296,6 +297,30 @@ def test_a_proxy_that_is_no_url_is_a_mistake_and_named(monkeypatch: pytest.Monke
     monkeypatch.setenv("HTTPS_PROXY", "nowhere://proxy")
     with pytest.raises(UsageError, match=r"^no connection can be opened \(\w+\); correct HTTPS_PROXY$"):
         Fetcher(parse_spec(SPEC.replace("BUDGETS", "")).spec.api, Settings({"user": "u", "password": "p"}, frozenset()), "Zoo")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reads"),
+    [
+        pytest.param(("https://api", "https://api"), True, id="an-api-by-https"),
+        pytest.param(("https://api", "http://api"), False, id="all-by-http"),
+        pytest.param(("https://api.example.com/v1", 'http://api.example.com\n  origins: ["https://b.example.com"]'), True, id="an-origin"),
+        pytest.param(("https://api", "HTTPS://api"), True, id="in-capitals"),
+    ],
+)
+def test_certificates_are_read_where_something_goes_by_https(
+    monkeypatch: pytest.MonkeyPatch, changed: tuple[str, str], reads: bool
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    given = (
+        parse_spec(SPEC.replace("BUDGETS", "").replace(*changed, 1)).spec.api,
+        Settings({"user": "u", "password": "p"}, frozenset()),
+        "Zoo",
+    )
+    with pytest.raises(UsageError, match="correct SSL_CERT_FILE") if reads else nullcontext():
+        Fetcher(*given)
 
 
 # Error rules.
@@ -692,6 +717,13 @@ def with_tokens(
         return addresses.get(host, [inside])
 
     return Fetcher(spec.api, settings, spec.label, clock, httpx.MockTransport(answer), resolve=resolve, beside=folder), clock
+
+
+def test_certificates_are_read_for_a_token_server_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    api = parse_spec(TOKENS.replace("TOKEN_URL", "https://login.example.net/token").replace("https://api", "http://api")).spec.api
+    with pytest.raises(UsageError, match="correct SSL_CERT_FILE"):
+        Fetcher(api, Settings({"token": "refresh-1"}, frozenset({"token"})), "Zoo", beside=tmp_path)
 
 
 def test_a_refresh_token_goes_to_the_token_server_alone_and_an_access_token_to_the_api(tmp_path: Path) -> None:

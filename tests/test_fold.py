@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import to_builtins
 
 from rest_syncer.engine.hub.fold import CollectionState, HubState, OpenChain, Pass, epoch, fold, unmended
 from rest_syncer.engine.hub.segment import Ended, Head
@@ -138,7 +138,7 @@ def test_a_stored_fold_goes_on_as_if_all_had_been_read() -> None:
     ]
     whole = state_of(*heads)
     for cut in range(len(heads) + 1):
-        stored = msgspec.json.decode(json.dumps(asdict(state_of(*heads[:cut]))), type=CollectionState)
+        stored = msgspec.json.decode(json.dumps(to_builtins(state_of(*heads[:cut]))), type=CollectionState)
         assert reduce(fold, heads[cut:], stored) == whole
     assert (whole.cursor, [one.run for one in whole.passes]) == (50, [1, 4])
 

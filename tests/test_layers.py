@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     "errors", "document", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "suggest",
     "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "grant", "auth", "window", "quota", "budget",
-    "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "parse",
+    "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "fits", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
     "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "transport", "fetch", "retention", "earlier", "read", "lists",
     "newness", "piece", "stage",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from rest_syncer.engine.hub.segment import Ended
 from rest_syncer.engine.proof import ReadAgain, Reading, grade, grade_again, snapshot

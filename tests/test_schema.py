@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec import Struct, field
 
 from rest_syncer.engine.auth import Auth
 from rest_syncer.engine.fields import Doc, Duration, Path, Text
+from rest_syncer.engine.fits import fits
 from rest_syncer.engine.kinds import Kind
 from rest_syncer.engine.paginate import KeySet, NextLink, Paginator, Single, TieBreaker
 from rest_syncer.engine.properties import Property, TypeName
-from rest_syncer.engine.schema import Broken, Notes, build, docs_of, field_word, spec_schema
+from rest_syncer.engine.schema import Broken, Notes, build, doc_of, fields_of, spec_schema
 from rest_syncer.engine.spec import Api, Collection, Spec
 from rest_syncer.engine.template import Template
 from rest_syncer.engine.window import Cursor
@@ -58,8 +59,7 @@ def test_each_kind_has_one_rule_with_exactly_its_fields(family: type[Kind]) -> N
     assert definition["required"] == ["kind"]
     rules = {rule["if"]["properties"]["kind"]["const"]: rule["then"] for rule in definition["allOf"]}
     assert {name: set(then["properties"]) for name, then in rules.items()} == {
-        name: {"kind", *(field_word(one) for one in fields(kind))}  # type: ignore[arg-type]
-        for name, kind in family.alternatives.items()
+        name: {"kind", *(one.encode_name for one in fields_of(kind))} for name, kind in family.alternatives.items()
     }
     assert all(then["additionalProperties"] is False and then["description"] for then in rules.values())
 
@@ -110,12 +110,11 @@ def test_what_may_be_one_word_may_be_a_list_too() -> None:
 @pytest.mark.parametrize(
     "cls", [Spec, Api, Collection, Property, Cursor, TieBreaker, *Paginator.alternatives.values(), *Auth.alternatives.values()]
 )
-def test_every_field_says_what_it_means(cls: type) -> None:
-    assert [word for word, doc in docs_of(cls).items() if not doc.text] == []
+def test_every_field_says_what_it_means(cls: type[Struct]) -> None:
+    assert [one.name for one in fields_of(cls) if not doc_of(one).text] == []
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tiny:
+class Tiny(Struct, frozen=True, kw_only=True):
     """A class as a spec could have one."""
 
     name: Annotated[str, Doc("a name")]
@@ -126,7 +125,7 @@ class Tiny:
     paths: Annotated[tuple[Path, ...], Doc("some paths")] = ()
     params: Annotated[Mapping[str, Text], Doc("some texts")] = field(default_factory=dict)
     inner: Annotated[Paginator, Doc("a kind")] = field(default_factory=Single)
-    word: Annotated[str | None, Doc("a word that Python has taken")] = field(default=None, metadata={"word": "from"})
+    word: Annotated[str | None, Doc("a word that Python has taken")] = field(default=None, name="from")
 
 
 def test_a_mapping_becomes_its_class_with_every_default_filled_in() -> None:
@@ -254,8 +253,8 @@ def members(value: Any) -> Any:
         return {name: members(member) for name, member in value.items()}
     if isinstance(value, tuple):
         return [members(item) for item in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {field_word(one): members(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Struct):
+        return {one.encode_name: members(getattr(value, one.name)) for one in fields_of(type(value))}
     return None
 
 
@@ -274,6 +273,7 @@ def check_agreement(data: dict[str, Any]) -> None:
         built = build(Spec, data, (), notes)
     except Broken:
         built = None
+    assert fits(SCHEMA, data) == VALIDATOR.is_valid(data)
     if VALIDATOR.is_valid(data):
         assert notes.mistakes or (built is not None and lacks(members(built), data) == [])
     else:

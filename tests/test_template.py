@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rest_syncer.engine.errors import UsageError
-from rest_syncer.engine.template import Body, MissingSetting, Template
+from rest_syncer.engine.template import Body, MissingSetting, Template, names_by_jinja
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,36 @@ from rest_syncer.engine.template import Body, MissingSetting, Template
 )
 def test_a_template_renders_to_this(text: str, settings: dict[str, str], expected: str) -> None:
     assert Template.parse(text).render(settings) == expected
+
+
+PIECES = [
+    "{{ settings.a }}", "{{settings.b}}", "{{ parent.a }}", "{{  settings.in\n}}", "{{ settings._a }}", "{{ settings.a1 }}",
+    "{{ settings.1 }}", "{{ settings . a }}", "{{ settings.a.b }}", "{{ settings.a | upper }}", "{{- settings.a }}", "{{ other.a }}",
+    "{{ settings }}", "{", "}", "{{", "}}", "{#", "#}", "{% raw %}", "{% endraw %}", "%}", "settings.a", " ", "\n", "\r", "\r\n", "\u2028",
+    "\x00", "\ud800", "é", "\\", "'",
+]  # fmt: skip
+VALUES = {"a": "1", "b": "{{ settings.a }}", "in": "é\r\n", "a1": "", "_a": "hidden"}
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=4).map("".join).filter(lambda text: "{" in text), st.sampled_from([VALUES, {"a": "x"}]))
+def test_what_is_read_without_jinja_comes_out_as_with_it(text: str, parent: dict[str, str]) -> None:
+    def told(what: Callable[[], Any]) -> Any:
+        try:
+            return what()
+        except (ValueError, UsageError) as error:
+            return type(error), str(error)
+
+    template = Template(text)
+    names = told(lambda: names_by_jinja(text))
+    assert told(lambda: {"settings": template.settings, "parent": template.parents}) == names
+    if isinstance(names, dict) and names["settings"] <= VALUES.keys():
+        assert told(lambda: template.render(VALUES, parent)) == told(lambda: template.rendered_by_jinja(VALUES, parent))
+
+
+def test_most_templates_need_no_jinja(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rest_syncer.engine.template._environment", None)
+    text = "{{ settings.base }}/v2/{{parent.id}}?most=yes, never seen before"
+    assert Template.parse(text).render({"base": "https://x"}, {"id": "7"}) == "https://x/v2/7?most=yes, never seen before"
 
 
 def test_a_number_stands_for_its_text() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from rest_syncer.engine.transport import Transport, direct
 
+TRUST = ssl.create_default_context()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
 LAST = OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
 
@@ -50,19 +51,19 @@ def scripted(*connections: Sequence[bytes]) -> Iterator[tuple[str, list[bytes]]]
 
 
 def test_a_connection_is_used_again() -> None:
-    with scripted([OK, OK, LAST]) as (url, got), httpx.Client(transport=Transport()) as client:
+    with scripted([OK, OK, LAST]) as (url, got), httpx.Client(transport=Transport(TRUST)) as client:
         assert [client.get(url, params={"page": page}).json() for page in range(3)] == [[], [], []]
     assert [one.split(b" ")[1] for one in got] == [b"/list?page=0", b"/list?page=1", b"/list?page=2"]
 
 
 def test_a_connection_that_the_server_has_closed_gives_way_to_another() -> None:
-    with scripted([OK], [LAST]) as (url, got), httpx.Client(transport=Transport()) as client:
+    with scripted([OK], [LAST]) as (url, got), httpx.Client(transport=Transport(TRUST)) as client:
         assert [client.get(url).json(), client.get(url).json()] == [[], []]
     assert len(got) == 2
 
 
 def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() -> None:
-    with scripted([OK], [LAST]) as (url, got), httpx.Client(transport=Transport()) as client:
+    with scripted([OK], [LAST]) as (url, got), httpx.Client(transport=Transport(TRUST)) as client:
         client.send(client.build_request("GET", url), stream=True).close()
         assert client.get(url).json() == []
     assert len(got) == 2
@@ -82,7 +83,7 @@ def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() -
     ],
 )
 def test_an_answer_may_come_like_this(wire: bytes) -> None:
-    with scripted([wire]) as (url, _), httpx.Client(transport=Transport()) as client:
+    with scripted([wire]) as (url, _), httpx.Client(transport=Transport(TRUST)) as client:
         answer = client.get(url)
     assert (answer.status_code, answer.json()) == (200, [])
     assert "link" not in answer.headers
@@ -99,13 +100,13 @@ def test_an_answer_may_come_like_this(wire: bytes) -> None:
     ],
 )
 def test_what_is_no_whole_answer_is_an_error(wire: bytes, error: type[Exception]) -> None:
-    with scripted([wire]) as (url, _), httpx.Client(transport=Transport()) as client, pytest.raises(error):
+    with scripted([wire]) as (url, _), httpx.Client(transport=Transport(TRUST)) as client, pytest.raises(error):
         client.get(url)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\n b", "a\x00b", "a "])
 def test_a_header_that_http_cannot_carry_is_not_sent(value: str) -> None:
-    with scripted([LAST]) as (url, got), httpx.Client(transport=Transport()) as client:
+    with scripted([LAST]) as (url, got), httpx.Client(transport=Transport(TRUST)) as client:
         with pytest.raises(httpx.LocalProtocolError):
             client.get(url, headers={"Authorization": value})
         assert client.get(url).json() == []
@@ -113,14 +114,14 @@ def test_a_header_that_http_cannot_carry_is_not_sent(value: str) -> None:
 
 
 def test_a_body_is_sent_whole_with_its_length() -> None:
-    with scripted([LAST]) as (url, got), httpx.Client(transport=Transport()) as client:
+    with scripted([LAST]) as (url, got), httpx.Client(transport=Transport(TRUST)) as client:
         client.post(url, content=b'{"query": "all"}')
     assert got[0].endswith(b'\r\n\r\n{"query": "all"}')
     assert b"\r\nContent-Length: 16\r\n" in got[0]
 
 
 def test_a_server_that_is_silent_is_given_up_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, httpx.Client(transport=Transport(), timeout=0.05) as client:
+    with socket.create_server(("127.0.0.1", 0)) as listener, httpx.Client(transport=Transport(TRUST), timeout=0.05) as client:
         with pytest.raises(httpx.ReadTimeout):
             client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
         listener.accept()[0].close()
@@ -129,24 +130,18 @@ def test_a_server_that_is_silent_is_given_up_in_time() -> None:
 def test_where_nobody_listens_there_is_no_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with httpx.Client(transport=Transport()) as client, pytest.raises(httpx.ConnectError):
+    with httpx.Client(transport=Transport(TRUST)) as client, pytest.raises(httpx.ConnectError):
         client.get(f"http://127.0.0.1:{port}/")
 
 
-def test_certificates_are_read_when_https_is_spoken_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(1) or ssl.create_default_context())
-    with scripted([LAST], []) as (url, _), httpx.Client(transport=Transport()) as client:
-        client.get(url)
-        assert not made
-        with pytest.raises(httpx.ConnectError):
-            client.get(url.replace("http:", "https:"))
-    assert made
+def test_who_speaks_no_tls_where_it_is_asked_for_is_no_connection() -> None:
+    with scripted([]) as (url, _), httpx.Client(transport=Transport(TRUST)) as client, pytest.raises(httpx.ConnectError):
+        client.get(url.replace("http:", "https:"))
 
 
 def test_a_proxy_is_left_to_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert isinstance(direct(), Transport)
+    assert isinstance(direct(TRUST), Transport)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:8080")
-    assert direct() is None
+    assert direct(TRUST) is None

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from rest_syncer.engine.destinations import Column, InDoubt, Receipt, Seen, Table, Warehouse
 from rest_syncer.engine.destinations.sql import SqlWarehouse

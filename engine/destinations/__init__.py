@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from ..deletes import Deletes, Share, Tombstone
 from ..errors import UsageError
@@ -19,8 +20,7 @@ from ..piece import RejectedValue
 from ..project import Unfit
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     """A declared property as a warehouse sees it: `type` is DuckDB's name for the type."""
 
     name: str
@@ -30,8 +30,7 @@ class Column:
     """What it was called before."""
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """A collection's table."""
 
     schema: str
@@ -63,8 +62,7 @@ class Table:
         return {name: type_ for name, type_ in self.types.items() if name in self.parent_key}
 
 
-@dataclass(frozen=True)
-class GonePass:
+class GonePass(Struct, frozen=True):
     """A complete pass that proved gone what it lacks: its run, the place (run, ordinal, number) of the segment that ended it, and
     when it began."""
 
@@ -84,8 +82,7 @@ LISTS = {"_syncer_told_in": "BIGINT", "_syncer_ended_in": "BIGINT", "_syncer_gon
 lack is gone."""
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct, frozen=True):
     """What a delete feed, and whole lists of single parents, tell of records that went.
 
     `files` are Parquet files with the columns of the table's key, `_syncer_told_in`, the run in which it was told, `_syncer_gone_at`,
@@ -105,8 +102,7 @@ class Told:
     parent was gone of which neither the batch's `files` nor its `keys` hold a version that came in the list's runs."""
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What one load brings.
 
     `files` are Parquet files with the table's columns, `_segment`, and the stage's order columns. `complete` says that they
@@ -159,8 +155,7 @@ class Batch:
     """The properties at the last load, as far as that is known."""
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What a load did, committed with its rows: read is the sum of all up to `rejected`."""
 
     load: int
@@ -184,12 +179,11 @@ class Receipt:
 
     def plus(self, later: Receipt) -> Receipt:
         """The books of two loads together, under the later one's number."""
-        book = {one.name: getattr(self, one.name) + getattr(later, one.name) for one in fields(self)}
+        book = {name: getattr(self, name) + getattr(later, name) for name in self.__struct_fields__}
         return Receipt(**{**book, "load": later.load, "held_back": later.held_back})
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What a warehouse knows of a hub's collection."""
 
     load: int = 0
@@ -214,8 +208,7 @@ class Seen:
     """The run up to which its delete feed is taken."""
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """Values of one property (None: records without a readable key), or records that went with them, that did not fit."""
 
     collection: str
@@ -274,8 +267,7 @@ class Warehouse(Protocol):
         """Let go of it, so that others may open it."""
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     """A kind of warehouse: its class, in the module of that name beside this, and how its URLs look."""
 
     module: str

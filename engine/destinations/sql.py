@@ -12,9 +12,11 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from ..errors import WarehouseError
 from ..hub.segment import run_of
@@ -28,7 +30,7 @@ T = TypeVar("T")
 
 LONGEST_SHOWN = 2000
 """Characters of a value that a column cannot hold as a whole."""
-BOOK = [one.name for one in fields(Receipt) if one.name != "load"]
+BOOK = [name for name in Receipt.__struct_fields__ if name != "load"]
 ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
 """The columns of ours in each table; types are in DuckDB's words here and below."""
 OF_VERSIONS = {"_valid_from": "TIMESTAMPTZ", "_valid_to": "TIMESTAMPTZ", "_version": "BIGINT"}
@@ -64,8 +66,7 @@ OURS = {
 }
 
 
-@dataclass
-class Known:
+class Known(Struct):
     """What is known of a table: its columns' types and comments by name (none, where there is no such table), and its own comment."""
 
     columns: dict[str, str] = field(default_factory=dict)

@@ -22,10 +22,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct, field, to_builtins
 
 from ..errors import Damaged, HubError, UsageError
 from .fold import CollectionState, Damage, HubState, fold, gaps
@@ -53,7 +54,7 @@ from .store import decoded, encoded, store_of
 
 _HEAD_GUESS = 4096
 _NUMBERED = r"\d{6,}\.json"
-_FILE = rf"({SEGMENT})(?:\.(\d+))?\.ndjson\.zst"
+_FILE = re.compile(rf"({SEGMENT})(?:\.(\d+))?\.ndjson\.zst")
 MISSING = "it is missing"
 FOLD_EVERY = 32
 """How many heads are read one by one at most before a fold is worth its bytes; in a large hub, an eighth of it."""
@@ -66,8 +67,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Whose data a hub holds: made at random once, and the origin and account it was first filled from."""
 
     id: str
@@ -77,8 +77,7 @@ class Identity:
     format: int = 1
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """Something in a hub that is not as it was written."""
 
     what: str
@@ -95,7 +94,8 @@ class Hub:
         self.store = store_of(where, source)
         self.source = source
         self.loads = Loads(self.store)
-        self._generations: dict[str, dict[str, int]] = {}
+        self._last: dict[str, _Listing] = {}
+        """How each collection's segments were listed last."""
 
     def __str__(self) -> str:
         return f"hub {self.store.name}"
@@ -149,24 +149,30 @@ class Hub:
         known = folded.fold or HubState()
         collections, damage, behind, run = dict(known.collections), dict[str, dict[str, Damage]](), 0, last.run
         for name in only or {**known.collections, **last.segments, **dict.fromkeys(self._collections())}:
-            noted, heads, there = self.damage(name), list[Head](), self.segments(name)
-            run = max([run, *map(run_of, {*there, *noted})])  # a plan may be lost: its number is not given twice
-            for segment in there:
-                if not known.of(name).has(segment):
+            noted, heads, listed, before = self.damage(name), list[Head](), self._listed(name), known.of(name)
+            run = max([run, *map(run_of, {*listed, *noted})])  # a plan may be lost: its number is not given twice
+            for segment in listed:
+                if segment not in noted and not before.has(segment):
                     try:
                         heads.append(self.head(name, segment))
                     except Damaged as error:
                         noted[segment] = Damage(error.why)
-            noted = self._missing(name, known.of(name), heads, noted, last) | noted
-            collections[name], behind = reduce(fold, heads, known.of(name)), behind + len(heads)
+            noted = self._missing(name, listed, before, heads, noted, last) | noted
+            collections[name], behind = reduce(fold, heads, before), behind + len(heads)
             damage |= {name: noted} if noted else {}
         return HubState(run, collections, damage, folded.run, behind)
 
     def _missing(
-        self, collection: str, known: CollectionState, later: Sequence[Head], noted: Mapping[str, Damage], last: _Plan
+        self,
+        collection: str,
+        listed: Iterable[str],
+        known: CollectionState,
+        later: Sequence[Head],
+        noted: Mapping[str, Damage],
+        last: _Plan,
     ) -> dict[str, Damage]:
         """The segments that are not there, but known, or between others, or counted by the last plan: those have its number, and a zero."""
-        there = set(self._listed(collection))
+        there = set(listed)
         named = {*known.names, *gaps(known, later, noted)}.difference(there)
         accounted = {*there, *named, *noted}
         nameless = last.segments.get(collection, 0) - sum(1 for name in accounted if run_of(name) < last.run)
@@ -213,7 +219,7 @@ class Hub:
                     found.append(Found(f"segment {collection}/{segment}", why))
                 elif segment in noted:
                     self.store.remove(f"damaged/{collection}/{segment}.json")
-        kinds = {"plans": _Plan, "loads": Manifest, "acks": Ack, "moves": Identity}
+        kinds: dict[str, type] = {"plans": _Plan, "loads": Manifest, "acks": Ack, "moves": Identity}
         plans = self._named("plans", _NUMBERED)
         for file in (*plans, *self._named("moves", r"\d{6}\.json"), *self.store.tree("loads"), *self.store.tree("acks")):
             try:
@@ -241,7 +247,7 @@ class Hub:
         run = state.run + 1
         while True:
             carries = carries or not state.folded or state.behind >= max(FOLD_EVERY, state.size // 8)
-            its = {"fold": {"collections": asdict(state)["collections"]}} if carries else {"folded": state.folded}
+            its = {"fold": {"collections": to_builtins(state.collections)}} if carries else {"folded": state.folded}
             counted = {name: sum(1 for segment in known.names if run_of(segment) < run) for name, known in state.collections.items()}
             if self.store.put(_plan(run), encoded({**plan(run), "run": run, "segments": counted, **its})):
                 return run
@@ -260,17 +266,13 @@ class Hub:
         return [name for name in self._listed(collection) if name not in damaged]
 
     def _listed(self, collection: str) -> list[str]:
-        generations: dict[str, int] = {}
-        for _, name, generation in self._files(collection):
-            generations[name] = max(generation, generations.get(name, 0))
-        self._generations[collection] = generations
-        return sorted(generations)
+        return list(self._listing(collection).segments)
 
-    def _files(self, collection: str) -> Iterator[tuple[str, str, int]]:
-        """A collection's files, and of each the segment's name and generation."""
-        for file in self.store.names(f"segments/{collection}"):
-            if found := re.fullmatch(_FILE, Path(file).name):
-                yield file, found[1], int(found[2] or 0)
+    def _listing(self, collection: str) -> _Listing:
+        files, last = self.store.names(f"segments/{collection}"), self._last.get(collection)
+        if last is None or last.files != files:  # of many thousands, all but the new ones would be taken apart again and again
+            last = self._last[collection] = _Listing(files)
+        return last
 
     def file(self, collection: str, name: str, folder: Path) -> Path:
         """A file of this machine with a segment's bytes: the hub's own, or a copy in the folder."""
@@ -283,15 +285,16 @@ class Hub:
     def thin(self, collection: str, name: str, gone: Moved) -> None:
         """Put a segment's next generation, without the records at some lines; of each, the place of a newer version. Raises Damaged."""
         data = self.store.get(self._file(collection, name))
-        generation = self._generations[collection].get(name, 0) + 1
+        generations = self._last[collection].generations
+        generation = generations.get(name, 0) + 1
         self.store.put(_segment_file(collection, name, generation), thinned(data, f"{collection}/{name}", gone))
-        self._generations[collection][name] = generation
+        generations[name] = generation
 
     def drop_replaced(self, collection: str) -> None:
         """Remove the files of segments that thinner ones have replaced. Only for one who knows that nobody reads them."""
-        self._listed(collection)
-        for file, name, generation in list(self._files(collection)):
-            if generation < self._generations[collection][name]:
+        listing = self._listing(collection)
+        for file, name, generation in _taken_apart(listing.files):
+            if generation < listing.generations[name]:
                 self.store.remove(file)
 
     def moved(self, collection: str, name: str) -> Moved:
@@ -351,16 +354,14 @@ class Hub:
 
     def _named(self, folder: str, form: str) -> list[str]:
         """The files of a folder whose names have a form: what else lies there is not ours."""
-        return [name for name in self.store.names(folder) if re.fullmatch(form, Path(name).name)]
+        return [name for name in self.store.names(folder) if re.fullmatch(form, name.rpartition("/")[2])]
 
     def _file(self, collection: str, name: str) -> str:
-        if collection not in self._generations:
-            self._listed(collection)
-        return _segment_file(collection, name, self._generations[collection].get(name, 0))
+        listing = self._last.get(collection) or self._listing(collection)
+        return _segment_file(collection, name, listing.generations.get(name, 0))
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _Plan(Struct, frozen=True):
     run: int = 0
     fold: HubState | None = None
     folded: int = 0
@@ -369,10 +370,26 @@ class _Plan:
     """How many segments of earlier runs each collection had."""
 
 
-@dataclass(frozen=True)
-class _Begun:
+class _Begun(Struct, frozen=True):
     run: int
     at: int = 0
+
+
+class _Listing:
+    """A collection's files as they were listed, its segments in the hub's order, and the newest generation of each."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files, self.generations = files, dict[str, int]()
+        for _, name, generation in _taken_apart(files):
+            self.generations[name] = max(generation, self.generations.get(name, 0))
+        self.segments = sorted(self.generations)
+
+
+def _taken_apart(files: Iterable[str]) -> Iterator[tuple[str, str, int]]:
+    """Of each file of a segment, the segment's name and generation."""
+    for file in files:
+        if found := _FILE.fullmatch(file, file.rindex("/") + 1):
+            yield file, found[1], int(found[2] or 0)
 
 
 def _segment_file(collection: str, name: str, generation: int) -> str:

@@ -6,14 +6,15 @@ State is derived, never kept twice: plans carry the fold of all before them, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .segment import Head, number_of, run_of, segment_name
 
 
-@dataclass(frozen=True)
-class OpenChain:
+class OpenChain(Struct, frozen=True):
     """A chain that has not ended: where the next run goes on."""
 
     chain: str
@@ -25,8 +26,7 @@ class OpenChain:
     state: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """A complete pass that ended. It opened an epoch at `run`: what was received from then on outranks all before."""
 
     run: int
@@ -42,8 +42,7 @@ class Pass:
     """Which records it asked for."""
 
 
-@dataclass(frozen=True)
-class CollectionState:
+class CollectionState(Struct, frozen=True):
     """One collection's fold."""
 
     tips: dict[str, int] = field(default_factory=dict)
@@ -75,15 +74,13 @@ class CollectionState:
         return number_of(name) <= self.tips.get(name.rpartition("-")[0], -1)
 
 
-@dataclass(frozen=True)
-class Damage:
+class Damage(Struct, frozen=True):
     """What is wrong with a segment."""
 
     why: str
 
 
-@dataclass(frozen=True)
-class HubState:
+class HubState(Struct, frozen=True):
     """Everything a plan needs to know of a hub."""
 
     run: int = 0

@@ -72,7 +72,7 @@ class Folder:
 
     def names(self, prefix: str) -> list[str]:
         try:
-            found = [path.name for path in (self.root / prefix).iterdir()]
+            found = [entry.name for entry in os.scandir(self.root / prefix)]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -96,7 +96,7 @@ class Folder:
             raise HubError(f"hub {self.root}: cannot read {name} ({error.strerror})") from error
 
     def sweep(self) -> None:
-        for leftover in self.root.rglob(f"{_TEMPORARY}*"):
+        for leftover in (Path(at, name) for at, _, names in os.walk(self.root) for name in names if name.startswith(_TEMPORARY)):
             with contextlib.suppress(OSError):
                 if _is_dead(leftover.name) or time.time() - leftover.stat().st_mtime > _ABANDONED:
                     leftover.unlink()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .store import Store, decoded, encoded
 
@@ -11,8 +13,7 @@ FOLD_EVERY = 32
 """How many manifests are read one by one at most before what they took is worth its bytes; in a large hub, an eighth of it."""
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What one load takes: new segments, and, with them, everything up to `through` (leg -> last number)."""
 
     load: int
@@ -30,16 +31,14 @@ class Manifest:
         return int(number) <= self.through.get(leg, -1) and name not in self.skipped
 
 
-@dataclass(frozen=True)
-class Ack:
+class Ack(Struct, frozen=True):
     """That a load was committed: when, and into which warehouse, as people know it."""
 
     at: int
     into: str
 
 
-@dataclass(frozen=True)
-class Loading:
+class Loading(Struct, frozen=True):
     """What a warehouse has of a collection: its last load that is known to be committed (0: none), and what it had taken by then."""
 
     warehouse: str

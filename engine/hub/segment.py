@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from itertools import accumulate, pairwise
 from typing import Any, Literal, TypeVar
@@ -26,6 +25,8 @@ from zlib import crc32
 
 import msgspec
 import zstandard
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from ..errors import Damaged, HubError
 
@@ -38,8 +39,7 @@ Proof = Literal["proven", "checked", "open"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A chain's end: its proven reason, how far the pages can be trusted, and whether what it lacks is gone from the API."""
 
     reason: str
@@ -49,8 +49,7 @@ class Ended:
     """Whether nothing that the hub held was lacking."""
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """So many of a segment's records, in their order: those of one parent's list, as it was read for the `reading`-th time."""
 
     number: int
@@ -63,8 +62,7 @@ class Slice:
     """Where the list ends here, and what it lacks is gone: the segment in which it began."""
 
 
-@dataclass(frozen=True)
-class StoredPage:
+class StoredPage(Struct, frozen=True):
     """What is kept of one answer: all but its records as they were sent, and no secret."""
 
     request: dict[str, Any]
@@ -76,8 +74,7 @@ class StoredPage:
     """Whether the envelope is as it was sent: there was no secret in it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Head:
+class Head(Struct, frozen=True, kw_only=True):
     """What a segment says of itself; everything that is known of a chain is folded from its segments' heads."""
 
     collection: str
@@ -176,7 +173,7 @@ def encode(
     parts = _frame(_SLICES, compressor.compress(msgspec.json.encode(slices))) if slices else b""
     parts += _frame(_MOVED, compressor.compress(msgspec.json.encode(_packed(moved)))) if moved else b""
     rest = parts + lines + _frame(_ENVELOPES, around)
-    sealed = asdict(head) | {"sha256": sha256(rest).hexdigest(), "slices": len(slices), "moved": len(moved or {})}
+    sealed = to_builtins(head) | {"sha256": sha256(rest).hexdigest(), "slices": len(slices), "moved": len(moved or {})}
     content = json.dumps(sealed, separators=(",", ":")).encode()
     return _frame(_HEAD, content[:-1] + _seal(content)) + rest
 
@@ -309,7 +306,7 @@ def thinned(data: bytes, name: str, gone: Moved) -> bytes:
         raw_bytes=sum(map(len, kept)),
         validators=min(head.validators, sum(page.as_sent for page in pages)),
     )
-    return encode(head, kept, [asdict(page) for page in pages], slices, dict(sorted({**moved, **gone}.items())))
+    return encode(head, kept, [to_builtins(page) for page in pages], slices, dict(sorted({**moved, **gone}.items())))
 
 
 def lines(head: Head, moved: Moved) -> list[int]:
@@ -317,8 +314,7 @@ def lines(head: Head, moved: Moved) -> list[int]:
     return [line for line in range(1, head.records + len(moved) + 1) if line not in moved]
 
 
-@dataclass(frozen=True)
-class _Packed:
+class _Packed(Struct, frozen=True):
     """What was moved, as differences from one line to the next: lists that compress well."""
 
     segments: list[str]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -93,7 +92,7 @@ def store_of(where: Path | str, source: str) -> Store:
 
 def encoded(value: Any) -> bytes:
     """A value as a file holds it."""
-    plain = value if isinstance(value, Mapping) else asdict(value)
+    plain = value if isinstance(value, Mapping) else msgspec.to_builtins(value)
     return json.dumps(plain, separators=(",", ":")).encode()
 
 

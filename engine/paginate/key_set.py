@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
+
+from msgspec import Struct
 
 from .. import times
 from ..errors import Incomplete, PageError
@@ -18,8 +19,7 @@ _NEVER = 3
 """On so many pages the record at the bound is missing by chance only where each time just that one has gone."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TieBreaker:
+class TieBreaker(Struct, frozen=True, kw_only=True):
     """How to go on inside a group of records that share one value and fill more than a page."""
 
     on: Annotated[str, Doc("the property that tells such records apart: unique, and never changing")]
@@ -28,8 +28,7 @@ class TieBreaker:
 
 
 @kind("key_set")
-@dataclass(frozen=True, kw_only=True)
-class KeySet(Paginator):
+class KeySet(Paginator, frozen=True, kw_only=True):
     """The list is sorted, and each page starts where the last record of the page before ended.
 
     Stable: a record keeps its place whatever happens to others, or moves towards the end, where it is met again. The order

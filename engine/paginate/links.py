@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from ..errors import Incomplete, PageError
@@ -17,7 +16,7 @@ _LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[^\s=;,]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"
 _PARAMETER = re.compile(r';\s*([^\s=;,]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?')
 
 
-class _Led(Paginator):
+class _Led(Paginator, frozen=True, kw_only=True):
     """A way of paging on which each page leads to the next; `word` is the spec's for the way."""
 
     word: ClassVar[str] = "paginate"
@@ -49,8 +48,7 @@ class _Led(Paginator):
 
 
 @kind("next_link")
-@dataclass(frozen=True, kw_only=True)
-class NextLink(_Led):
+class NextLink(_Led, frozen=True, kw_only=True):
     """Each answer holds the URL of the next page, whole or relative; no URL there is the end."""
 
     word: ClassVar[str] = "link"
@@ -69,8 +67,7 @@ class NextLink(_Led):
 
 
 @kind("link_header")
-@dataclass(frozen=True, kw_only=True)
-class LinkHeader(_Led):
+class LinkHeader(_Led, frozen=True, kw_only=True):
     """The answer's header Link holds the URL of the next page, with rel=next (RFC 8288); no such link is the end."""
 
     def after(self, state: State, listing: Listing) -> Step | End:
@@ -83,8 +80,7 @@ class LinkHeader(_Led):
 
 
 @kind("token")
-@dataclass(frozen=True, kw_only=True)
-class Token(_Led, Flagged):
+class Token(_Led, Flagged, frozen=True, kw_only=True):
     """Each answer holds a token that asks for the next page; none there, or a flag that says so, is the end."""
 
     word: ClassVar[str] = "token"

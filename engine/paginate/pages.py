@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, ClassVar
 
@@ -18,8 +17,7 @@ _MOST_EMPTY = 100
 
 
 @kind("single")
-@dataclass(frozen=True, kw_only=True)
-class Single(Paginator):
+class Single(Paginator, frozen=True, kw_only=True):
     """The whole list comes in one answer."""
 
     stable: ClassVar[bool] = True
@@ -37,8 +35,7 @@ class Single(Paginator):
 
 
 @kind("number")
-@dataclass(frozen=True, kw_only=True)
-class Number(Flagged):
+class Number(Flagged, frozen=True, kw_only=True):
     """Pages are numbered. They end with the declared total, flag or last page; where none is declared, with an empty page."""
 
     param: Annotated[str, Doc("the parameter that takes the page's number")] = "page"
@@ -76,8 +73,7 @@ class Number(Flagged):
 
 
 @kind("offset")
-@dataclass(frozen=True, kw_only=True)
-class Offset(Flagged):
+class Offset(Flagged, frozen=True, kw_only=True):
     """A page begins behind so many records. They end with the declared total or flag, else where nothing follows the last record.
 
     How far the next page is follows from what came, never from what was asked for. Each page is asked for from the last

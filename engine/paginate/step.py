@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec import Struct
 
 from ..errors import Incomplete, PageError
 from ..exchange import Listing, Request
@@ -31,8 +32,7 @@ Reason = Literal[
 """Why a list has ended: the ledger's `stop`."""
 
 
-@dataclass(frozen=True)
-class End:
+class End(Struct, frozen=True):
     """The list has ended, and this is why that is known; not quite known, where it is not `certain`."""
 
     reason: Reason
@@ -48,11 +48,11 @@ class End:
 Step = tuple[State, Request]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paginator(Kind):
+class Paginator(Kind, frozen=True, kw_only=True):
     """How a list goes on."""
 
     family: ClassVar[str] = "paginate"
+    alternatives: ClassVar[dict[str, type[Kind]]] = {}
     stable: ClassVar[bool] = False
     """Whether no record that is alive throughout can slip between two pages while others come, change and go."""
     instead: ClassVar[str] = "page by a key that does not move, if the API can, or run at a quieter time"
@@ -82,8 +82,7 @@ class Paginator(Kind):
         return None if self.total is None else whole(self.total, listing, "the declared total; correct `total`, or leave it out")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flagged(Paginator):
+class Flagged(Paginator, frozen=True, kw_only=True):
     """A way of paging whose answers may say whether more follow."""
 
     more: Annotated[Path | None, Doc("the path in the answer of the flag that says whether more records follow: true or false")] = None
