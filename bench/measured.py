@@ -33,6 +33,7 @@ def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str
     began = time.monotonic()
     with out.open("wb") as stdout, log.open("wb") as stderr:
         around = {**os.environ, **(environment or {})}
+        around.pop("PYTHONDONTWRITEBYTECODE", None)  # who installs a package has it compiled, and so do we
         process = subprocess.Popen(command, cwd=folder, env=around, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         _, code, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
