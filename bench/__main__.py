@@ -31,7 +31,7 @@ from .report import markdown, table
 from .results import Line
 from .rows import Held, held
 from .serve import Server, busiest
-from .tools import ROOT, TOOLS, Task, Tool, install
+from .tools import ROOT, TOOLS, Task, Tool, install, warm
 from .works import Run, Work, works
 
 PAGES = Path(tempfile.gettempdir()) / "syncer-bench"
@@ -49,9 +49,11 @@ def main() -> None:
     named = options.works.split(",") if options.works else []
     chosen = [work for work in works(options.scale) if (work.name in named if named else not work.only_named)]
     tools = [tool for tool in TOOLS if not options.tools or tool.name in options.tools.split(",")]
-    install([tool for tool in tools if any(tool.name in work.tools for work in chosen)])
+    needed = [tool for tool in tools if any(tool.name in work.tools for work in chosen)]
+    install(needed)
     _compile()
-    bench = Bench(f"{datetime.now(UTC):%Y-%m-%d %H:%M}", options.scale)
+    warm(needed)
+    bench = Bench(f"{datetime.now(UTC):%Y-%m-%d %H:%M}")
     for number in range(options.rounds):
         for work in chosen:
             bench.turn(work, [tool for tool in tools if tool.name in work.tools], number)
@@ -70,8 +72,8 @@ def _compile() -> None:
 class Bench:
     """All rounds of one call, and what was found in them."""
 
-    def __init__(self, when: str, scale: float) -> None:
-        self.when, self.scale = when, scale
+    def __init__(self, when: str) -> None:
+        self.when = when
         self.lines: dict[tuple[str, str, str], Line] = {}
         self.servers = set[str]()
 
@@ -93,7 +95,7 @@ class Bench:
 
     def _note(self, work: Work, run: Run, tool: Tool, task: Task, server: Server) -> None:
         """What a call took, and what its tables hold then."""
-        line = Line(work.name, run.what, tool.name, work.what, self.when, self.scale, run.least)
+        line = Line(work.name, run.what, tool.name, work.what, self.when, work.scale, run.least)
         line = self.lines.setdefault(line.key, line)
         before = len(server.times())
         took, times = _measured(tool, task), server.times()[before:]

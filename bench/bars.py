@@ -31,10 +31,10 @@ class Bar:
         return f"at most {self._number(self.most)}" if self.most is not None else f"at least {self._number(self.least)}"
 
     def _number(self, value: float | None) -> str:
-        return f"{value:,g} {self.unit}".replace(" x", "x")
+        return f"{value:,g} {self.unit}".replace(" x", "x").strip()
 
     def shown(self, value: float) -> str:
-        return f"{value:,.0f} {self.unit}" if value >= 100 else f"{value:.2f} {self.unit}".replace(" x", "x")
+        return (f"{value:,.0f} {self.unit}" if value >= 100 else f"{value:.2f} {self.unit}").replace(" x", "x").strip()
 
     def is_met(self, value: float) -> bool:
         return value <= self.most if self.most is not None else value >= (self.least or 0.0)

@@ -25,8 +25,9 @@ def machine() -> str:
 
 def place(tools: Iterable[str], servers: Iterable[str]) -> dict[str, str]:
     """All that was measured with: the machine, the servers, syncer's commit, each tool's versions."""
-    commit = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)  # noqa: S607
-    its = {"machine": machine(), "servers": ", ".join(sorted(servers)), "commit": commit.stdout.strip()}
+    log = ["git", "-C", str(ROOT), "log", "-1", "--format=%h", "--", "engine", "cli.py"]
+    commit = subprocess.run(log, capture_output=True, text=True, check=False).stdout.strip()
+    its = {"machine": machine(), "servers": ", ".join(sorted(servers)), "commit": commit or "an unknown commit"}
     return its | {tool.name: versions(tool) for tool in TOOLS if tool.name in tools}
 
 

@@ -17,24 +17,27 @@ and peak memory are those of the whole command, from its start to its end. A too
 
 
 def table(found: Iterable[Line], work: Work) -> str:
-    """The tables of a work, one for each of its runs."""
+    """The tables of a work, one for each of its runs; nothing where none was measured."""
     lines = [line for line in found if line.work == work.name]
-    return "\n".join(_table([line for line in lines if line.run == run.what], work) for run in work.runs)
+    runs = [of_run for run in work.runs if (of_run := [line for line in lines if line.run == run.what])]
+    return "\n".join([f"### {_title(lines[0])}\n\n{_times(lines)}\n", *(_table(of_run, work) for of_run in runs)]) if runs else ""
+
+
+def _title(line: Line) -> str:
+    return line.what[0].upper() + line.what[1:]
 
 
 def _table(lines: Sequence[Line], work: Work) -> str:
-    if not lines:
-        return ""
-    ours = work.tools[0] if len(work.tools) > 1 and len(work.collections) else ""
+    ours = work.tools[0] if len(work.tools) > 1 and work.collections else ""
     base = next((line.median("wall") for line in lines if line.tool == ours), None)
     head = ["tool", "wall s", "CPU s", "peak MB", "requests", *(["the busiest minute"] if work.budget else [])]
     head += [f"wall, {ours} = 1"] if base else []
     rows = [
         _row(line, base, bool(work.budget)) for line in sorted(lines, key=lambda line: (line.median("wall") is None, line.median("wall")))
     ]
-    least = f", in {lines[0].least:,} request{'s' * (lines[0].least > 1)} at least" if lines[0].least else ""
+    least = f" (at least {lines[0].least:,} request{'s' * (lines[0].least > 1)})" if lines[0].least else ""
     body = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join([f"**{lines[0].what}: {lines[0].run}**{least}", "", *body, "", _times(lines), ""])
+    return "\n".join([f"**{lines[0].run[0].upper()}{lines[0].run[1:]}**{least}", "", *body, ""])
 
 
 def _row(line: Line, base: float | None, busiest: bool) -> list[str]:
@@ -47,14 +50,14 @@ def _row(line: Line, base: float | None, busiest: bool) -> list[str]:
 
 
 def _times(lines: Sequence[Line]) -> str:
-    """When it was measured, and in how many rounds: of all lines, or of each that is of another time."""
+    """When it was measured, and in how many rounds: of all lines, or of each tool that is of another time."""
     times: dict[str, list[str]] = {}
     for line in lines:
         times.setdefault(f"{line.when}, {_rounds([line])}", []).append(line.tool)
     if len(times) == 1:
         return f"Measured {next(iter(times))}."
-    told = "; ".join(f"{', '.join(tools)}: {when}" for when, tools in times.items())
-    return f"Measured at different times, which do not compare: {told}."
+    told = "; ".join(f"{', '.join(dict.fromkeys(tools))}: {when}" for when, tools in times.items())
+    return f"Not all of it was measured at the same time, and in as many rounds: {told}."
 
 
 def _rounds(lines: Sequence[Line]) -> str:
@@ -83,7 +86,7 @@ def _bar(bar: Bar, lines: Mapping[tuple[str, str, str], Line]) -> tuple[str, str
     found = [_best(figure, lines) for figure in bar.figures]
     used = [line for line in found if line]
     if len(used) < len(found) or any(line.scale < 1 for line in used):
-        return "not yet", ""
+        return "not measured", ""
     over, *under = (line.median(figure.unit) or 0.0 for figure, line in zip(bar.figures, used, strict=True))
     value = over / under[0] if under and under[0] else over
     doubts = [_rounds(used)] if min(line.rounds for line in used) == 1 else []
@@ -103,7 +106,7 @@ def _places(results: Results) -> str:
     """The machines that the figures are of, with the times at which."""
     times: dict[str, list[str]] = {}
     for when, its in sorted(results.places.items()):
-        times.setdefault(f"{its['machine']}; served by {its['servers']}; syncer's commit {its['commit']}", []).append(when)
+        times.setdefault(f"{its['machine']}; served by {its['servers']}; syncer as of {its['commit']}", []).append(when)
     return "\n".join(f"- {', '.join(whens)}: {where}" for where, whens in times.items())
 
 

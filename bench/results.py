@@ -23,6 +23,7 @@ class Line:
     when: str
     """When the rounds began: lines with the same time can be compared."""
     scale: float
+    """How small the work was made; 1: it is whole."""
     least: int
     """The fewest requests that could do it."""
     wall: list[float] = field(default_factory=list)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -136,12 +137,26 @@ def install(tools: Sequence[Tool]) -> None:
             (place / "ready").touch()
 
 
+def warm(tools: Sequence[Tool]) -> None:
+    """Read once what these tools are made of: or else who comes first waits for the disk."""
+    for place in {Path(tool.python).parents[1] / "lib" for tool in tools}:
+        for file in place.rglob("*"):
+            if file.suffix in (".pyc", ".so"):
+                file.read_bytes()
+
+
 def versions(tool: Tool) -> str:
     """What is installed of a tool, by the packages it was asked for."""
     if not tool.environment:
         return ", ".join(f"{name} {metadata.version(name)}" for name in ("rest-syncer", "duckdb"))
     names = [need.partition("[")[0].partition("=")[0].partition(">")[0] for need in NEEDS[tool.environment]]
-    pip = [str(ENVIRONMENTS / tool.environment / "bin/python"), "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
-    listed = subprocess.run(pip, check=True, capture_output=True, text=True).stdout.split()
-    found = dict(line.split("==") for line in listed if "==" in line)
+    found = _installed(tool.environment)
     return ", ".join(f"{name} {found[name]}" for name in dict.fromkeys([*names, "duckdb"]) if name in found)
+
+
+@cache
+def _installed(environment: str) -> dict[str, str]:
+    """The packages of an environment, and their versions."""
+    pip = [str(ENVIRONMENTS / environment / "bin/python"), "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
+    listed = subprocess.run(pip, check=True, capture_output=True, text=True).stdout.split()
+    return dict(line.split("==") for line in listed if "==" in line)

@@ -66,6 +66,8 @@ class Work:
     into_postgresql: bool = False
     budget: int = 0
     """The most requests that any minute may have; 0: any number."""
+    scale: float = 1.0
+    """How small it was made; 1: it is whole."""
     only_named: bool = False
     """Whether it is left out unless it is asked for."""
     text: str = ""
@@ -106,7 +108,18 @@ def works(scale: float = 1.0) -> list[Work]:
         number = max(100, int(records * scale))
         first = [] if others.get("segments") else [Run("first load", "nothing", number, _pages(number))]
         title = what.format(number, min(number, others.get("segments", 0)))
-        return Work(name, title, source, (source,), number, RECORDS[source], [*first, *_again(number, then)], tools, **others)
+        return Work(
+            name,
+            title,
+            source,
+            (source,),
+            number,
+            RECORDS[source],
+            [*first, *_again(number, then)],
+            tools,
+            scale=number / records,
+            **others,
+        )
 
     usual, scattered = ("one_percent", "nothing"), ("thousand", "one_percent", "nothing")
     syncer, some = ("syncer",), ("syncer", "script", "dlt_tuned")
