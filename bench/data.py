@@ -98,6 +98,15 @@ def small(number: int, version: int) -> bytes:
     return json.dumps({"id": number, "name": f"name {number}", "updated_at": instant(number + version)}).encode()
 
 
+def thing(number: int, version: int) -> bytes:
+    """A record of 200 bytes."""
+    other = number * 2_654_435_761 % 2**32
+    return (
+        f'{{"id":{number},"name":"thing {other:x} of {version}","updated_at":"{instant(number + version)}","size":{other},'
+        f'"price":"{other % 10**6}.{number % 100:02}","tags":["a{number % 7}","b"],"custom":{{"k":[{version},null],"f":"{other:032}"}}}}'
+    ).encode()
+
+
 def wide(number: int, version: int) -> bytes:
     """A record of 300 columns."""
     columns = {f"column_{place:03}": number * place if place % 3 else f"value {number % 97} {place}" for place in range(298)}
@@ -137,9 +146,9 @@ def write(root: Path, name: str, record: Record, numbers: Iterable[tuple[int, in
     return pages
 
 
-def changed(records: int, share: int = 100) -> Iterator[tuple[int, int]]:
-    """Every hundredth record (or another share), in its second version."""
-    return ((number, 2) for number in range(share, records + 1, share))
+def changed(records: int, share: int, version: int) -> Iterator[tuple[int, int]]:
+    """Every hundredth record, say, in a later version."""
+    return ((number, version) for number in range(share, records + 1, share))
 
 
 def all_of(records: int) -> Iterator[tuple[int, int]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+METER = Path(__file__).with_name("meter.py")
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,16 @@ class Measured:
 
 def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Measured:
     """Run a command to its end. Raises AssertionError with what it said, where it fails."""
-    out, log = folder / "out.json", folder / "log"
-    began = time.monotonic()
+    out, log, took = folder / "out.json", folder / "log", folder / "took.json"
+    around = {**os.environ, **(environment or {})}
+    around.pop("PYTHONDONTWRITEBYTECODE", None)  # who installs a package has it compiled, and so do we
+    meter = [sys.executable, "-I", "-S", str(METER), str(took)]
     with out.open("wb") as stdout, log.open("wb") as stderr:
-        around = {**os.environ, **(environment or {})}
-        process = subprocess.Popen(command, cwd=folder, env=around, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-        _, code, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(code)
-    wall = time.monotonic() - began
+        process = subprocess.run(
+            [*meter, *command], cwd=folder, env=around, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, check=False
+        )
     assert process.returncode == 0, log.read_text()
-    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out.read_text())
+    return Measured(**json.loads(took.read_text()), out=out.read_text())
 
 
 def say(what: str, found: Measured, records: int | None = None) -> None:

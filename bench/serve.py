@@ -1,7 +1,8 @@
-"""A static server for `data`, on loopback: nginx where it is installed, else granian; with a delay, always the latter. I/O.
+"""Servers on loopback. I/O.
 
-`GET /NAME?page=2` gives `NAME/2.json`, `GET /NAME?since=...` a page of `NAME.changes`; since the year 2000 is since ever, for tools that
-have to say something.
+A static one for `data`: nginx where it is installed, else granian; with a delay, always the latter. `GET /NAME?page=2` gives
+`NAME/2.json`, `GET /NAME?since=...` a page of `NAME.changes`; since the year 2000 is since ever, for tools that have to say something.
+And the stand-in for Desk.com, with nothing in it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
+from tests.standins.desk_com import SIZES
+
+ROOT = Path(__file__).parents[1]
 _NGINX = """
 worker_processes 1;
 pid {place}/nginx.pid;
@@ -27,7 +32,8 @@ error_log {place}/error.log;
 daemon off;
 events {{ worker_connections 512; }}
 http {{
-  access_log {place}/access.log;
+  log_format times $msec;
+  access_log {place}/access.log times;
   client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
   uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
   sendfile on; tcp_nodelay on; keepalive_requests 1000000; default_type application/json;
@@ -44,15 +50,20 @@ http {{
 
 @dataclass
 class Server:
-    """A running server: where it listens, what it is, and the log that has a line for each request."""
+    """A running server: where it listens, what it is, and the log that has the time of each request."""
 
     url: str
     what: str
     log: Path
 
-    def requests(self) -> int:
-        """How many requests were answered by now."""
-        return self.log.read_bytes().count(b"\n") if self.log.exists() else 0
+    def times(self) -> list[float]:
+        """When each of the requests came, up to now."""
+        return sorted(map(float, self.log.read_text().split())) if self.log.exists() else []
+
+
+def busiest(times: Sequence[float], seconds: float = 60.0) -> int:
+    """The most requests in any stretch of so many seconds."""
+    return max((bisect_left(times, start + seconds) - place for place, start in enumerate(times)), default=0)
 
 
 @contextmanager
@@ -78,6 +89,17 @@ def serving(root: Path, delay: float = 0.0) -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait()
+
+
+@contextmanager
+def desk(root: Path, delay: float = 0.0) -> Iterator[Server]:
+    """Serve a Desk.com in which there is nothing."""
+    sizes = [word for name in SIZES for word in (f"--{name}", "0")]
+    with subprocess.Popen([sys.executable, "-m", "tests.standins.desk_com", *sizes], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            yield Server(process.stdout.readline().decode().strip() if process.stdout else "", "the stand-in", root / "no.log")
+        finally:
+            process.terminate()
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
