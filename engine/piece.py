@@ -177,7 +177,9 @@ class Piece:
         """Fill the tables; gives what had to be rejected. Raises HubError where the files are not as they were written."""
         import duckdb
 
-        files = [self.hub.file(self.collection, head.name, self.stem.parent).resolve() for head in self.heads]
+        files = [self.hub.file(self.collection, head.name, self.stem.parent) for head in self.heads]
+        folders = {folder: folder.resolve() for folder in {file.parent for file in files}}
+        files = [folders[file.parent] / file.name for file in files]
         refused: Collection[int] = ()
         try:
             self._project([str(file) for file in files])

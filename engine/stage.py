@@ -345,14 +345,15 @@ class Stage:
 
     def _pieces(self, name: str, segments: Sequence[str]) -> Iterator[list[Head]]:
         """Segments to read in one go: as many as make some megabytes; those without records are passed over."""
-        heads: list[Head] = []
+        heads, size = list[Head](), 0
         for segment in segments:
             head = self.hub.head(name, segment)
-            if heads and sum(one.raw_bytes for one in heads) + head.raw_bytes > PIECE_BYTES:
+            if heads and size + head.raw_bytes > PIECE_BYTES:
                 yield heads
-                heads = []
+                heads, size = [], 0
             if head.records:
                 heads.append(head)
+                size += head.raw_bytes
         if heads:
             yield heads
 
