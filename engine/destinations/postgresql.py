@@ -8,8 +8,8 @@ advisory lock, which dies with its connection. `json` columns are `json` and not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, ClassVar
 
 import duckdb
@@ -154,22 +154,20 @@ class PostgreSQL(SqlWarehouse):
         return list(_unfit(table.types, table.key))
 
     def put(self, batch: Batch) -> str:
-        return self._put("rows", batch.table.types | ORDER, batch.files)
+        return self._put("rows", batch.table.types | ORDER, batch.files, joined=[*batch.table.key, "_segment"])
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
         """No row can have a key that does not fit."""
-        return self._put(table, types, files, _unfit(types, [name for name in types if not name.startswith("_syncer_")]))
+        return self._put(table, types, files, [*types], _unfit(types, [name for name in types if not name.startswith("_syncer_")]))
 
-    def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], unfit: Iterable[Unfit] = ()) -> str:
-        """Columns of Parquet files into a temporary table, by way of a file beside them."""
+    def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], joined: Iterable[str], unfit: Iterable[Unfit] = ()) -> str:
+        """Columns of Parquet files into a temporary table. Of those that are joined by, the planner learns."""
         self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
-        written, folder = {name: _written(name, type_) for name, type_ in types.items()}, Path(files[0]).parent
-        with NamedTemporaryFile(suffix=".csv", dir=folder) as file:
-            staged.copy(staged.selected(files, written, unfit), file.name, "FORMAT csv, HEADER false, FORCE_QUOTE *", folder)
-            with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:
-                for piece in _pieces(Path(file.name)):
-                    copy.write(piece)
-        self.ask(f"ANALYZE pg_temp.{table}")
+        written = {name: _written(name, type_) for name, type_ in types.items()}
+        with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:
+            for piece in _as_csv(files, written, list(unfit)):
+                copy.write(piece)
+        self.ask(f"ANALYZE pg_temp.{table} ({', '.join(map(quoted, joined))})")
         return f"pg_temp.{table}"
 
     def _prepared(self, batch: Batch) -> Upsert:
@@ -258,10 +256,24 @@ def _written(name: str, type_: str) -> str:
     return f"CASE WHEN {quoted(name)} IS NOT NULL THEN '{{' || array_to_string({elements}, ',') || '}}' END"
 
 
-def _pieces(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        while piece := stream.read(_COPY_BYTES):
-            yield piece
+def _as_csv(files: Sequence[str], written: Mapping[str, str], unfit: Sequence[Unfit]) -> Iterator[bytes]:
+    """The rows of Parquet files, by way of files beside them: the next is written while one is sent."""
+
+    def converted(file: str) -> Path:
+        to = Path(file).with_suffix(".csv")
+        staged.copy(staged.selected([file], written, unfit), str(to), "FORMAT csv, HEADER false, FORCE_QUOTE *", to.parent)
+        return to
+
+    ahead = ThreadPoolExecutor(1)
+    try:
+        for done in [ahead.submit(converted, file) for file in files]:
+            file = done.result()
+            with file.open("rb") as stream:
+                while piece := stream.read(_COPY_BYTES):
+                    yield piece
+            file.unlink()
+    finally:
+        ahead.shutdown(cancel_futures=True)
 
 
 def _why_not(error: psycopg.Error) -> str:
