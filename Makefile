@@ -42,7 +42,8 @@ tests-duckdb15: $(READY) $(DUCKDB_15)/.ready
 		tests/test_warehouses.py tests/test_rows.py tests/test_versions.py tests/test_rejects.py tests/test_damage.py
 	SYNCER_DUCKDB_15=$(abspath $(DUCKDB_15))/bin/python $(BIN)/python -m pytest -q tests/test_duckdb.py -k reads_what_is_written
 
-# syncer beside its peers, each in an environment of its own (.venv/bench), over nginx where that is installed. BENCH="--works 100k" is a part.
+# syncer beside its peers, each in an environment of its own (.venv/bench), over nginx where that is installed, and into PostgreSQL. It takes
+# an hour or more; BENCH="--works 100k" is a part. What is found is kept in bench/results.json, and makes docs/benchmarks.md.
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m bench --write $(BENCH)

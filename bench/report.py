@@ -10,10 +10,12 @@ from .tools import Tool
 from .works import Work
 
 REPRODUCE = """\
-`make bench` measures everything anew and writes this page; `make bench BENCH="--works 100k,1m --tools syncer,script"` measures a part of
-it, and the rest stays as it was. Each tool is a process of its own, in an environment of its own (`.venv/bench`), over the same static
-server on loopback. In each round each tool has its turn, in another order; the figures are the medians of the rounds. Wall and CPU seconds
-and peak memory are those of the whole command, from its start to its end. A tool whose table is not as it should be is marked."""
+`make bench` measures everything anew and writes this page, which takes an hour or more, and some 10 GB in the folder for temporary files;
+`make bench BENCH="--works 100k,1m --tools syncer,script"` measures a part of it, and the rest stays as it was. First loads of 5,000,000 are
+measured where they are asked for (`--works 5m`). Each tool is a process of its own, in an environment of its own (`.venv/bench`), over the
+same static server on loopback. In each round each tool has its turn, in another order; the figures are the medians of the rounds. Wall and
+CPU seconds and peak memory are those of the whole command, from its start to its end. A tool whose table is not as it should be is marked,
+and so is a figure of a single round."""
 
 
 def table(found: Iterable[Line], work: Work) -> str:
