@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from tests.standins import desk_com
@@ -19,8 +18,9 @@ from tests.standins import desk_com
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 ENVIRONMENTS = ROOT / ".venv" / "bench"
-SYNCER = str(Path(sys.executable).parent / "syncer")
+SYNCER = str(ENVIRONMENTS / "syncer" / "bin" / "syncer")
 NEEDS = {
+    "syncer": ("--editable", f"{ROOT}[postgresql]"),
     "plain": ("duckdb>=2.0,<3", "orjson>=3.10,<4", "requests>=2.32,<3", "pandas>=2.2,<4"),
     "dlt": ("dlt[duckdb,parquet]==1.31.*", "orjson>=3.10,<4", "requests>=2.32,<3", "pyarrow"),
     "dlt_postgresql": ("dlt[postgres,parquet]==1.31.*", "adbc-driver-manager", "adbc-driver-postgresql"),
@@ -46,11 +46,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool by the name of its script, in the environment it needs; syncer's own is this one."""
+    """A tool by the name of its script, in the environment it needs."""
 
     name: str
     what: str
-    environment: str = ""
+    environment: str
     script: str = ""
     arguments: Sequence[str] = ()
     table: str = "{}"
@@ -64,7 +64,7 @@ class Tool:
 
     @property
     def python(self) -> str:
-        return str(ENVIRONMENTS / self.environment / "bin/python") if self.environment else sys.executable
+        return str(ENVIRONMENTS / self.environment / "bin/python")
 
     def command(self, task: Task) -> list[str]:
         script = str(HERE / "tools" / f"{self.script or self.name}.py")
@@ -76,6 +76,7 @@ class Tool:
 class Syncer(Tool):
     """syncer as a user calls it: `syncer run SPEC`, with hub and warehouse in the folder."""
 
+    environment: str = "syncer"
     table: str = "bench.{}"
     added: str = "_synced_at, _deleted_at, _segment"
     variant: str = ""
@@ -95,6 +96,7 @@ class Syncer(Tool):
 class Start(Tool):
     """A command of syncer's that has next to nothing to do, as its arguments have it."""
 
+    environment: str = "syncer"
     table: str = ""
 
     def settings(self, task: Task) -> dict[str, str]:
@@ -128,7 +130,7 @@ TOOLS = [
 
 def install(tools: Sequence[Tool]) -> None:
     """Make the environments that are not there yet."""
-    for name in dict.fromkeys(tool.environment for tool in tools if tool.environment):
+    for name in dict.fromkeys(tool.environment for tool in tools):
         place = ENVIRONMENTS / name
         if not (place / "ready").exists():
             subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
@@ -147,11 +149,9 @@ def warm(tools: Sequence[Tool]) -> None:
 
 def versions(tool: Tool) -> str:
     """What is installed of a tool, by the packages it was asked for."""
-    if not tool.environment:
-        return ", ".join(f"{name} {metadata.version(name)}" for name in ("rest-syncer", "duckdb"))
     names = [need.partition("[")[0].partition("=")[0].partition(">")[0] for need in NEEDS[tool.environment]]
     found = _installed(tool.environment)
-    return ", ".join(f"{name} {found[name]}" for name in dict.fromkeys([*names, "duckdb"]) if name in found)
+    return ", ".join(f"{name} {found[name]}" for name in dict.fromkeys([*names, "rest-syncer", "duckdb"]) if name in found)
 
 
 @cache

@@ -62,7 +62,6 @@ class BigQuery(SqlWarehouse):
     """
 
     errors: ClassVar[tuple[type[Exception], ...]] = (GoogleAPIError, GoogleAuthError, duckdb.Error)
-    temporaries: ClassVar[tuple[str, ...]] = ()  # they go with the session
     upsert = InPlace
     shapes_apart = True
 

@@ -87,7 +87,8 @@ class DuckDB(SqlWarehouse):
         return f"{_CATALOG}.{quoted(self.schema)}.{quoted(table)}"
 
     def make_schema(self) -> None:
-        self.ask(f"CREATE SCHEMA IF NOT EXISTS {_CATALOG}.{quoted(self.schema)}")
+        if not self._known("_syncer_receipts").columns:
+            self.ask(f"CREATE SCHEMA IF NOT EXISTS {_CATALOG}.{quoted(self.schema)}")
 
     def look(self) -> dict[str, Known]:
         tables: dict[str, Known] = {}

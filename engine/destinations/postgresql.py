@@ -22,7 +22,7 @@ from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
 from .sql import ADDED, Known, SqlWarehouse
 from .staged import ORDER
-from .upsert import PUT, TEMPORARY, InPlace, Upsert
+from .upsert import InPlace, Upsert
 
 MOST_COLUMNS = 1600
 LONGEST_NAME = 63
@@ -59,7 +59,6 @@ class PostgreSQL(SqlWarehouse):
 
     errors: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, duckdb.Error)
     upsert = InPlace
-    temporaries: ClassVar[tuple[str, ...]] = (*TEMPORARY, *PUT)
 
     def __init__(self, place: str, schema: str, pauses: Sequence[float] = PAUSES) -> None:
         url = f"postgresql:{place}"
@@ -162,6 +161,7 @@ class PostgreSQL(SqlWarehouse):
 
     def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], joined: Iterable[str], unfit: Iterable[Unfit] = ()) -> str:
         """Columns of Parquet files into a temporary table. Of those that are joined by, the planner learns."""
+        self._made.add(table)
         self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
         written = {name: _written(name, type_) for name, type_ in types.items()}
         with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:

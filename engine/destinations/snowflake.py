@@ -80,7 +80,6 @@ class Snowflake(SqlWarehouse):
     """
 
     errors: ClassVar[tuple[type[Exception], ...]] = (errors.Error, duckdb.Error)
-    temporaries: ClassVar[tuple[str, ...]] = ()  # each is replaced by the next of its name, and all go with the session
     upsert = InPlace
     shapes_apart = True
 
@@ -207,6 +206,7 @@ class Snowflake(SqlWarehouse):
             self.ask(f"CREATE OR REPLACE TEMPORARY TABLE {self.temporary(table)} AS SELECT * FROM ({select}) AS s LIMIT 0")
 
     def keep(self, table: str, select: str) -> None:
+        """Each is replaced by the next of its name, and all go with the session."""
         self.ask(f"INSERT INTO {self.temporary(table)} {select}")
 
     def discard(self, table: str) -> None:

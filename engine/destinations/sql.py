@@ -22,7 +22,7 @@ from ..errors import WarehouseError
 from ..hub.segment import run_of
 from ..project import Unfit, quoted, text
 from . import KEYS, LISTS, TOLD, Batch, Column, Receipt, Rejected, Seen, Table
-from .upsert import TEMPORARY, Upsert
+from .upsert import Upsert
 from .versions import Versions
 
 P = ParamSpec("P")
@@ -95,7 +95,6 @@ class SqlWarehouse:
 
     errors: ClassVar[tuple[type[Exception], ...]] = ()
     """What a statement may raise."""
-    temporaries: ClassVar[tuple[str, ...]] = TEMPORARY
     upsert: type[Upsert] = Upsert
     shapes_apart: ClassVar[bool] = False
     """Whether making or changing a table would end a transaction, or cannot stand in one: then it is done before."""
@@ -103,6 +102,8 @@ class SqlWarehouse:
     def __init__(self, where: str, schema: str, pauses: Sequence[float] = ()) -> None:
         self.where, self.schema, self.pauses = where, schema, pauses
         self._tables: dict[str, Known] | None = None
+        self._made: set[str] = set()
+        """The temporary tables that there may be."""
 
     # What a kind says in its own way.
 
@@ -150,6 +151,7 @@ class SqlWarehouse:
 
     def keep(self, table: str, select: str) -> None:
         """Keep what a SELECT gives in a temporary table, until the load ends or it is discarded."""
+        self._made.add(table)
         self.ask(f"CREATE TEMP TABLE {table} AS {select}")
 
     def discard(self, table: str) -> None:
@@ -608,8 +610,8 @@ class SqlWarehouse:
         self._drop_temporary()
 
     def _drop_temporary(self) -> None:
-        for table in self.temporaries:
-            self.ask(f"DROP TABLE IF EXISTS {self.temporary(table)}")
+        while self._made:
+            self.ask(f"DROP TABLE IF EXISTS {self.temporary(self._made.pop())}")
 
     def _add(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:

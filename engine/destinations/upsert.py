@@ -17,8 +17,6 @@ from . import TOLD, Batch, InDoubt, Receipt
 PUT = ("rows", "keys", "left_out", "told", "lists")
 """What a batch brings: its rows, further keys that are not gone, those of records that it leaves out, what a delete feed tells, and whole
 lists."""
-TEMPORARY = ("deletions", "eras", "losers", "verdicts", "gone", "aside", "lasts", "alive", "sequence")
-"""The temporary tables that are made."""
 
 
 class Dialect(Protocol):
