@@ -85,10 +85,22 @@ def test_lone_surrogates_cost_neither_their_page_nor_their_record(rows: list[Any
         pytest.param(b'{"a":[{"x":1,"x":2}]}', "a", [b'{"x":1,"x":2}'], {}, id="doubled-name-in-a-record-stays"),
         pytest.param(b'{"a":[NaN]}', "a", [b"NaN"], {}, id="nan-is-kept-as-sent"),
         pytest.param(b'{"a":[1],"n":1e400}', "a", [b"1"], {"n": math.inf}, id="endless-number-around"),
+        pytest.param(b'{"a":[1],"b":[2]}', "a", [b"1"], {"b": [2]}, id="another-list-behind"),
+        pytest.param(b'{"b":{"a":[9]},"a":[1]}', "a", [b"1"], {"b": {"a": [9]}}, id="a-list-of-its-name-before"),
+        pytest.param(b'{"b":{"a":[9]},"a":{"id":1}}', "a", [b'{"id":1}'], {"b": {"a": [9]}}, id="a-list-of-its-name-and-one-object"),
+        pytest.param(b'{"b":"\\"a\\":[9]","a":[1]}', "a", [b"1"], {"b": '"a":[9]'}, id="the-list-in-a-text-before"),
+        pytest.param(b'{"a":[1],"b":"]"}', "a", [b"1"], {"b": "]"}, id="a-bracket-in-a-text-behind"),
+        pytest.param(b'{"a" : [1] , "b":{"a":[]}}', "a", [b"1"], {"b": {"a": []}}, id="a-list-of-its-name-behind"),
+        pytest.param(b'{"m":"the list of records stood here","a":[1]}', "a", [b"1"], {"m": "the list of records stood here"}, id="a-mark"),
     ],
 )
 def test_a_page_is_cut_like_this(body: bytes, at: str | None, records: list[bytes], envelope: Any) -> None:
     assert cut(body, Path.parse(at) if at else None) == (records, envelope)
+
+
+def test_a_text_that_looks_like_the_lists_mark_is_no_list() -> None:
+    with pytest.raises(NoRecords, match="has a text at a"):
+        cut(b'{"a":"the list of records stood here","b":{"a":[1]}}', Path.parse("a"))
 
 
 @pytest.mark.parametrize(
