@@ -11,7 +11,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
@@ -265,14 +265,14 @@ class SqlWarehouse:
         self._check_kind(table, columns)
         renames = any(self._there(column, columns) != column.name for column in table.columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
-        strangers = bool(columns) and self._has_strangers(table, hub)
+        hubs, sources = self._received(table)
+        strangers = bool(columns) and self._has_strangers(table, hub, hubs)
         prints = f"CAST(properties AS {self.kind('VARCHAR')})"
         rows = self._last(hub, table.name, f"{prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0)")
         if not rows:
-            return Seen(there=bool(columns), fits=fits, renames=renames, strangers=strangers, sources=self._sources(table))
+            return Seen(there=bool(columns), fits=fits, renames=renames, strangers=strangers, sources=sources)
         ((load, prints, gone, held_back, told),) = rows
         known = None if gone is None else int(gone)
-        sources = self._sources(table)
         there, names = bool(columns), json.loads(prints or "{}")
         return Seen(int(load), names, there, fits, renames, strangers, known, int(held_back), sources, int(told))
 
@@ -283,9 +283,11 @@ class SqlWarehouse:
             place = f"{self.where}: {self.schema}.{table.name}"
             raise WarehouseError(f"{place} {what[0]}, and `mode: history` {what[1]}; drop the table, and it is filled anew from the hub")
 
-    def _sources(self, table: Table) -> tuple[str, ...]:
-        receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)} AND source IS NOT NULL"
-        return tuple(str(source) for (source,) in self.ask(f"SELECT DISTINCT source FROM {receipts} ORDER BY 1"))
+    def _received(self, table: Table) -> tuple[set[str], tuple[str, ...]]:
+        """The hubs and the specs that a table was loaded from."""
+        receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)}"
+        found = self.ask(f"SELECT DISTINCT hub, source FROM {receipts}")
+        return {str(hub) for hub, _ in found}, tuple(sorted({str(source) for _, source in found if source is not None}))
 
     def _there(self, column: Column, columns: Container[str]) -> str:
         """What a column is called in the table: as it was before, where it has not been renamed yet."""
@@ -489,10 +491,15 @@ class SqlWarehouse:
             raise WarehouseError(f"{place} is not syncer's (it has no column {min(missing)}); name another --schema")
         return bool(there)
 
-    def _has_strangers(self, table: Table, hub: str) -> bool:
-        """Whether there are rows of another hub. Raises WarehouseError where the table is not syncer's at all."""
+    def _has_strangers(self, table: Table, hub: str, hubs: Collection[str] = ()) -> bool:
+        """Whether there are rows of another hub; they are looked at only where something of others was received, or nothing of this one.
+
+        Raises WarehouseError where the table is not syncer's at all.
+        """
         self._is_ours(table.name, ADDED)
-        return bool(self.ask(f"SELECT 1 FROM {self.name(table.name)} WHERE NOT (_segment LIKE {self.text(hub + '/%')}) LIMIT 1"))
+        return {*hubs} != {hub} and bool(
+            self.ask(f"SELECT 1 FROM {self.name(table.name)} WHERE NOT (_segment LIKE {self.text(hub + '/%')}) LIMIT 1")
+        )
 
     def _comment(self, table: str, comment: str | None, columns: Mapping[str, str | None]) -> None:
         """Keep what the warehouse says of the table and its columns as the spec has it."""
