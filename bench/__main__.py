@@ -48,6 +48,9 @@ def main() -> None:
     options = parser.parse_args()
     named = options.works.split(",") if options.works else []
     chosen = [work for work in works(options.scale) if (work.name in named if named else not work.only_named)]
+    if not postgres.programs() and any(work.into_postgresql for work in chosen):
+        print("PostgreSQL is left out: its programs (initdb, pg_ctl) are not installed", file=sys.stderr)
+        chosen = [work for work in chosen if not work.into_postgresql]
     tools = [tool for tool in TOOLS if not options.tools or tool.name in options.tools.split(",")]
     needed = [tool for tool in tools if any(tool.name in work.tools for work in chosen)]
     install(needed)
@@ -129,7 +132,7 @@ def _databases(work: Work) -> Iterator[Callable[[], str]]:
         yield str
         return
     programs = postgres.programs()
-    assert programs, "needs PostgreSQL's programs (initdb, pg_ctl)"
+    assert programs
     with postgres.serving(programs) as server:
         yield server.database
 

@@ -68,7 +68,7 @@ class Transport(httpx.BaseTransport):
         connections = self._idle.get(origin, [])
         while connections:
             since, connection = connections.pop()
-            if time.monotonic() - since < _KEPT_FOR and not select.select([connection.socket], [], [], 0)[0]:  # else it has hung up
+            if time.monotonic() - since < _KEPT_FOR and not connection.has_hung_up:
                 return connection
             connection.close()
         return None
@@ -108,6 +108,13 @@ class _Connection:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.raw_items()]
         return httpx.Response(answer.status, headers=headers, stream=_Body(self, answer, request))
 
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether the server has closed it: where nothing was asked, only the end can come. `select` would end at 1,024 open files."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         self._http.close()
 
@@ -117,7 +124,7 @@ class _Body(httpx.SyncByteStream):
 
     def __init__(self, connection: _Connection, answer: http.client.HTTPResponse, request: httpx.Request) -> None:
         self._connection, self._answer, self._request = connection, answer, request
-        self._is_whole = False
+        self._is_whole = self._is_closed = False
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -132,6 +139,9 @@ class _Body(httpx.SyncByteStream):
         self._is_whole = True
 
     def close(self) -> None:
+        if self._is_closed:  # a connection is kept once: two requests on one would get each other's answers
+            return
+        self._is_closed = True
         self._answer.close()
         if self._is_whole and not self._answer.will_close:
             self._connection.transport.keep(self._connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -56,9 +57,19 @@ def test_a_connection_is_used_again() -> None:
     assert [one.split(b" ")[1] for one in got] == [b"/list?page=0", b"/list?page=1", b"/list?page=2"]
 
 
+def kept(transport: Transport) -> list[socket.socket]:
+    """The open connections that wait for a request, as soon as their servers have closed them."""
+    sockets = [connection.socket for connections in transport._idle.values() for _, connection in connections]
+    assert select.select(sockets, [], [], 10)[0] == sockets
+    return sockets
+
+
 def test_a_connection_that_the_server_has_closed_gives_way_to_another() -> None:
-    with scripted([OK], [LAST]) as (url, got), httpx.Client(transport=Transport(TRUST)) as client:
-        assert [client.get(url).json(), client.get(url).json()] == [[], []]
+    transport = Transport(TRUST)
+    with scripted([OK], [LAST]) as (url, got), httpx.Client(transport=transport) as client:
+        assert client.get(url).json() == []
+        assert len(kept(transport)) == 1
+        assert client.get(url).json() == []
     assert len(got) == 2
 
 
@@ -67,6 +78,14 @@ def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() -
         client.send(client.build_request("GET", url), stream=True).close()
         assert client.get(url).json() == []
     assert len(got) == 2
+
+
+def test_a_connection_is_kept_once_however_often_its_answer_is_closed() -> None:
+    transport = Transport(TRUST)
+    with scripted([OK]) as (url, _), httpx.Client(transport=transport) as client:
+        answer = client.get(url)
+        answer.stream.close()  # type: ignore[union-attr]
+        assert len(kept(transport)) == 1
 
 
 @pytest.mark.parametrize(
