@@ -20,13 +20,14 @@ What each type takes (everything else is a reject; JSON null and a missing value
 | json | everything, byte for byte | half a surrogate pair |
 | T[] | lists whose every element is null or a T | anything but a list |
 
-Of a doubled name in an object the first counts, everywhere: in DuckDB's reading, in the exact one and in the slow one.
+Texts and lists are taken apart by DuckDB only where JSON's escapes or brackets ask for it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Context, InvalidOperation
 from decimal import Decimal as Exact
 from typing import ClassVar
@@ -46,18 +47,29 @@ class Reject(ValueError):
     """A value that its declared type cannot hold without loss; the message is the reason, and holds no value."""
 
 
+def _characters(raw: str) -> str:
+    """SQL for the characters of a JSON string, from its exact text."""
+    plain = f"substring({raw}, 2, length({raw}) - 2)"
+    return f"CASE WHEN contains({raw}, '\\') THEN json_extract_string({raw}, '$') ELSE {plain} END"
+
+
+def _unquoted(raw: str) -> str:
+    """SQL for what may be a number or an instant, in quotes or not; what has escapes is none, as it is read here."""
+    return f"(CASE WHEN prefix({raw}, '\"') THEN substring({raw}, 2, length({raw}) - 2) ELSE {raw} END)"
+
+
+def characters(raw: str) -> str:
+    """SQL for a JSON value as plain text, from its exact text: a string's characters, any other value's exact text."""
+    return f"(CASE WHEN prefix({raw}, '\"') THEN {_characters(raw)} ELSE {raw} END)"
+
+
 class ColumnType(Struct, frozen=True):
-    """What a property may be declared as. `duckdb` is the type's name there; `exact` types need a value's exact text."""
+    """What a property may be declared as. `duckdb` is the type's name there."""
 
     duckdb: ClassVar[str]
-    exact: ClassVar[bool] = False
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        """DuckDB's reading, from three expressions.
-
-        `k` is the JSON type's name, `s` the text (of numbers, objects and lists as DuckDB writes them anew), and `x` the exact
-        JSON text, or NULL where it is not certain.
-        """
+    def sql(self, raw: str) -> str:
+        """DuckDB's reading of a value, from its exact JSON text: an expression of VARCHAR that may be NULL."""
         raise NotImplementedError
 
     def convert(self, raw: str) -> str:
@@ -68,19 +80,23 @@ class ColumnType(Struct, frozen=True):
         """SQL for the value that a canonical text stands for."""
         return f"CAST({text} AS {self.duckdb})"
 
-    def list_sql(self, texts: str, forms: str) -> str:
-        """The fast reading of a list, from its elements' texts and JSON types; NULL where some element is odd."""
-        one = self.sql(f"({forms})[_syncer_i]", "_syncer_one", "NULL")
-        listed = f"list_transform({texts}, lambda _syncer_one, _syncer_i: {one})"
-        return f"CASE WHEN list_count({listed}) = list_count({texts}) THEN {listed} END"
+    forms: ClassVar[Sequence[str]] = ("VARCHAR", "BOOLEAN", "BIGINT", "UBIGINT", "NULL")
+    """The JSON types of elements of lists that can be read fast: DuckDB writes them anew, numbers with fractions not as they were."""
+
+    def list_sql(self, raw: str) -> str:
+        """The fast reading of a list, from its exact text; NULL where some element is odd."""
+        listed = f"list_transform(json_extract({raw}, '$[*]'), lambda _syncer_one: {self.sql('CAST(_syncer_one AS VARCHAR)')})"
+        forms = f"json_type({raw}, '$[*]')"
+        values = f"list_count({listed}) = len(list_filter({forms}, lambda _syncer_one: _syncer_one <> 'NULL'))"
+        return f"CASE WHEN list_has_all({list(self.forms)}, {forms}) AND {values} THEN {listed} END"
 
 
 class String(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "VARCHAR"
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        """Of a BIGINT, "0" was -0: DuckDB has written it anew."""
-        return f"CASE WHEN {k} IN ('VARCHAR', 'BOOLEAN', 'UBIGINT') OR ({k} = 'BIGINT' AND {s} <> '0') THEN {s} END"
+    def sql(self, raw: str) -> str:
+        is_other = f"{raw} = 'null' OR prefix({raw}, '{{') OR prefix({raw}, '[')"
+        return f"CASE WHEN prefix({raw}, '\"') THEN {_characters(raw)} WHEN {is_other} THEN NULL ELSE {raw} END"
 
     def convert(self, raw: str) -> str:
         if raw[0] in "{[":
@@ -92,16 +108,17 @@ class String(ColumnType, frozen=True):
             raise Reject("holds half a surrogate pair, which no text can")
         return text
 
-    def list_sql(self, texts: str, forms: str) -> str:
-        return f"CASE WHEN list_has_all(['VARCHAR', 'NULL'], {forms}) THEN {texts} END"
+    def list_sql(self, raw: str) -> str:
+        return f"CASE WHEN list_has_all(['VARCHAR', 'NULL'], json_type({raw}, '$[*]')) THEN json_extract_string({raw}, '$[*]') END"
 
 
 class Integer(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "BIGINT"
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        whole = f"TRY_CAST({s} AS BIGINT)"
-        return f"CASE WHEN {k} IN ('BIGINT', 'UBIGINT') OR ({k} = 'VARCHAR' AND CAST({whole} AS VARCHAR) = {s}) THEN {whole} END"
+    def sql(self, raw: str) -> str:
+        text = _unquoted(raw)
+        whole = f"TRY_CAST({text} AS BIGINT)"
+        return f"CASE WHEN CAST({whole} AS VARCHAR) = {text} THEN {whole} END"
 
     def convert(self, raw: str) -> str:
         text = str(text_of(raw))
@@ -121,19 +138,17 @@ class Integer(ColumnType, frozen=True):
             raise Reject("is too large for 64 bits")
         return str(int(exact))
 
-    def list_sql(self, texts: str, forms: str) -> str:
-        whole = f"list_has_all(['BIGINT', 'UBIGINT', 'NULL'], {forms})"
-        cast = f"TRY_CAST({texts} AS BIGINT[])"
-        return f"CASE WHEN {whole} AND list_count({cast}) = list_count({texts}) THEN {cast} END"
-
 
 class Number(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "DOUBLE"
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        cast = f"TRY_CAST({s} AS DOUBLE)"
+    forms = ("DOUBLE", *ColumnType.forms)
+
+    def sql(self, raw: str) -> str:
+        cast = f"TRY_CAST({_unquoted(raw)} AS DOUBLE)"
         nearest = f"CASE WHEN {cast} = 0 THEN 0 ELSE {cast} END"
-        return f"CASE WHEN {k} IN ('DOUBLE', 'BIGINT', 'UBIGINT') AND isfinite({cast}) THEN {nearest} END"
+        is_number = f"{raw} BETWEEN '-' AND '9~' OR regexp_full_match({raw}, '\"{_NUMBER.pattern}\"')"
+        return f"CASE WHEN ({is_number}) AND isfinite({cast}) THEN {nearest} END"
 
     def convert(self, raw: str) -> str:
         text = _number(raw)
@@ -146,18 +161,16 @@ class Number(ColumnType, frozen=True):
 class Decimal(ColumnType, frozen=True):
     precision: int = 18
     scale: int = 3
-    exact: ClassVar[bool] = True
 
     @property
     def duckdb(self) -> str:  # type: ignore[override]  # what the others know as a class, this one knows by its digits
         return f"DECIMAL({self.precision},{self.scale})"
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        """Of all JSON types, only a number that is no integer is written anew in a way that may change it."""
+    def sql(self, raw: str) -> str:
         before, after = self.precision - self.scale, self.scale
         whole = f"(0|[1-9][0-9]{{0,{before - 1}}})" if before else "0"
         part = f"(\\.[0-9]{{1,{after}}}0*)?" if after else ""
-        text = f"CASE {k} WHEN 'DOUBLE' THEN {x} ELSE {s} END"
+        text = _unquoted(raw)
         return f"CASE WHEN regexp_full_match({text}, '-?{whole}{part}') THEN TRY_CAST({text} AS {self.duckdb}) END"
 
     def convert(self, raw: str) -> str:
@@ -177,16 +190,13 @@ class Decimal(ColumnType, frozen=True):
 class Boolean(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "BOOLEAN"
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        return f"CASE WHEN {k} = 'BOOLEAN' THEN {s} = 'true' END"
+    def sql(self, raw: str) -> str:
+        return f"CASE {raw} WHEN 'true' THEN true WHEN 'false' THEN false END"
 
     def convert(self, raw: str) -> str:
         if raw not in ("true", "false"):
             raise Reject("is not true or false")
         return raw
-
-    def list_sql(self, texts: str, forms: str) -> str:
-        return f"CASE WHEN list_has_all(['BOOLEAN', 'NULL'], {forms}) THEN CAST({texts} AS BOOLEAN[]) END"
 
 
 class Timestamp(ColumnType, frozen=True):
@@ -194,20 +204,21 @@ class Timestamp(ColumnType, frozen=True):
     timezone: str | None = None
     duckdb: ClassVar[str] = "TIMESTAMPTZ"
 
-    def sql(self, k: str, s: str, x: str) -> str:
+    def sql(self, raw: str) -> str:
         if unit := times.UNITS.get(self.format):
-            whole = Integer().sql(k, s, x)
+            whole = Integer().sql(raw)
             within = f"({whole}) BETWEEN {times.FIRST // unit} AND {times.LAST // unit}"
             return f"CASE WHEN {within} THEN make_timestamptz(({whole}) * {unit}) END"
         if self.format != "iso":
             return "CAST(NULL AS TIMESTAMPTZ)"
         day, time = r"\d{4}-\d\d-\d\d", r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
-        with_offset = rf"regexp_full_match({s}, '{day}[T ]{time}(Z|[+-](0\d|1[0-4]):?[0-5]\d)')"
-        plain = f"{k} = 'VARCHAR' AND {s} BETWEEN '0001-01-02' AND '9999-12-31'"  # no offset leads out of the years 1 to 9999
-        readings = f"WHEN {plain} AND {with_offset} THEN TRY_CAST({s} AS TIMESTAMPTZ)"
+        text = _unquoted(raw)
+        with_offset = rf"regexp_full_match({raw}, '\"{day}[T ]{time}(Z|[+-](0\d|1[0-4]):?[0-5]\d)\"')"
+        plain = f"{raw} BETWEEN '\"0001-01-02' AND '\"9999-12-31'"  # no offset leads out of the years 1 to 9999
+        readings = f"WHEN {plain} AND {with_offset} THEN TRY_CAST({text} AS TIMESTAMPTZ)"
         if self.timezone == "UTC":
-            bare = f"regexp_full_match({s}, '{day}[T ]{time}')"
-            readings += f" WHEN {plain} AND {bare} THEN TRY_CAST({s} || 'Z' AS TIMESTAMPTZ)"
+            bare = rf"regexp_full_match({raw}, '\"{day}[T ]{time}\"')"
+            readings += f" WHEN {plain} AND {bare} THEN TRY_CAST({text} || 'Z' AS TIMESTAMPTZ)"
         return f"CASE {readings} END"
 
     def convert(self, raw: str) -> str:
@@ -227,11 +238,11 @@ class Date(ColumnType, frozen=True):
     format: str = "iso"
     duckdb: ClassVar[str] = "DATE"
 
-    def sql(self, k: str, s: str, x: str) -> str:
+    def sql(self, raw: str) -> str:
         if self.format != "iso":
             return "CAST(NULL AS DATE)"
-        plain = rf"{k} = 'VARCHAR' AND {s} >= '0001' AND regexp_full_match({s}, '\d{{4}}-\d\d-\d\d')"
-        return f"CASE WHEN {plain} THEN TRY_CAST({s} AS DATE) END"
+        plain = rf"{raw} >= '\"0001' AND regexp_full_match({raw}, '\"\d{{4}}-\d\d-\d\d\"')"
+        return f"CASE WHEN {plain} THEN TRY_CAST({_unquoted(raw)} AS DATE) END"
 
     def convert(self, raw: str) -> str:
         if raw[0] != '"':
@@ -244,10 +255,10 @@ class Date(ColumnType, frozen=True):
 
 class Json(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "JSON"
-    exact: ClassVar[bool] = True
+    forms = ("NULL",)
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        return f"CASE WHEN {k} <> 'NULL' THEN CAST({x} AS JSON) END"
+    def sql(self, raw: str) -> str:
+        return f"CASE WHEN {raw} <> 'null' THEN CAST({raw} AS JSON) END"
 
     def convert(self, raw: str) -> str:
         if _ODD_IN_JSON.search(raw):
@@ -265,9 +276,8 @@ class List(ColumnType, frozen=True):
     def duckdb(self) -> str:  # type: ignore[override]  # known by its element's type
         return f"{self.of.duckdb}[]"
 
-    def sql(self, k: str, s: str, x: str) -> str:
-        texts, forms = f"json_extract_string({s}, '$[*]')", f"json_type({s}, '$[*]')"
-        return f"CASE WHEN {k} = 'ARRAY' THEN {self.of.list_sql(texts, forms)} END"
+    def sql(self, raw: str) -> str:
+        return f"CASE WHEN prefix({raw}, '[') THEN {self.of.list_sql(raw)} END"
 
     def convert(self, raw: str) -> str:
         if raw[0] != "[":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
+from hashlib import md5
+from itertools import accumulate, islice, pairwise, repeat
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +22,14 @@ from .hub import Head, Hub, Slice
 from .hub.segment import lines, run_of
 from .lists import Part
 from .project import AT, DIGEST, ODD, Projection, quoted, text
+from .values import SEPARATOR, chunks, split
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SMALLEST_OBJECT_LIMIT = 2**20
+_END = SEPARATOR + b"\n"
+"""What ends a record's line of values: so none is empty, which DuckDB would pass over."""
 _NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
 
@@ -100,6 +104,8 @@ class Piece:
         self.records = sum(head.records for head in heads)
         self.starts = list(accumulate((head.records for head in heads[:-1]), initial=0))
         self.spans = list(self._spans())
+        self.refused: set[int] = set()
+        """The records that have to be read the slow way as a whole."""
         self.unreadable: set[int] = set()
         self.unheld: set[int] = set()
         """The records with a key that can be read, and that the warehouse cannot hold: no row is of them."""
@@ -174,26 +180,53 @@ class Piece:
                 yield _Span(start + first, start + behind, there[first], number)
 
     def _read(self) -> list[_OddValue]:
-        """Fill the tables; gives what had to be rejected. Raises HubError where the files are not as they were written."""
+        """Fill the tables; gives what had to be rejected. Raises HubError where a segment is not as it was written, and names it."""
         import duckdb
 
-        files = [self.hub.file(self.collection, head.name, self.stem.parent) for head in self.heads]
-        folders = {folder: folder.resolve() for folder in {file.parent for file in files}}
-        files = [folders[file.parent] / file.name for file in files]
-        refused: Collection[int] = ()
+        file = self.stem.with_suffix(".values.csv")
         try:
-            self._project([str(file) for file in files])
-        except duckdb.Error:
-            refused = self._read_cleaned()
+            longest = self._write_values(file)
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(str(file), longest)}")
+        except duckdb.IOException:
+            raise
+        except duckdb.Error as error:
+            raise HubError(f"{self._named()}: cannot be read ({type(error).__name__})") from error
         finally:
-            for file in files:
-                if file.parent == self.stem.parent:  # a copy
-                    file.unlink()
-        (found,) = self.con.execute("SELECT count(*) FROM plain").fetchone() or (0,)
-        if found != self.records:
-            self._check()
-            raise HubError(f"{self._named()}: {found:,} records were read where the heads say {self.records:,}; restore it")
-        return self._mend(refused)
+            file.unlink(missing_ok=True)
+        return self._mend()
+
+    def _write_values(self, file: Path) -> int:
+        """A file of the values that the projection wants, a line for each record; gives the longest line's bytes. Raises Damaged."""
+        longest = 0
+        with file.open("wb") as out:
+            for place, head in zip(self.starts, self.heads, strict=True):
+                behind = place
+                for lines, refused in self._values(head):
+                    out.write(_END.join([*lines, b""]))
+                    self.refused.update(behind + at for at in refused)
+                    behind, longest = behind + len(lines), max(longest, *map(len, lines))
+                if behind - place != head.records:
+                    why = f"it holds {behind - place:,} records, and its head says {head.records:,}"
+                    raise Damaged(f"{self.collection}/{head.name}", why)
+        return longest + len(_END)
+
+    def _values(self, head: Head) -> Iterator[tuple[list[bytes], list[int]]]:
+        """The values of a segment's records, some at a time, and which of these have to be read the slow way: of them, there are none."""
+        of_parents = self._of_parents(head)
+        for ndjson in chunks(self.hub.ndjson(self.collection, head.name)):
+            values, refused = self.projection.own.of_lines(ndjson)
+            parts = [values]
+            if self.projection.of_parent:
+                parts.append(list(islice(of_parents, len(values))))
+            if self.projection.digested:
+                digests = (md5(record, usedforsecurity=False).hexdigest().encode() for record in split(ndjson))
+                parts.append([b"" if at in refused else digest for at, digest in enumerate(digests)])
+            yield list(map(SEPARATOR.join, zip(*parts, strict=True))) if len(parts) > 1 else values, refused
+
+    def _of_parents(self, head: Head) -> Iterator[bytes]:
+        """For each record of a segment, its parent's values."""
+        for records, parent in self._slices(head):
+            yield from repeat(self.projection.parents.of([parent])[0], records)
 
     def _write_rows(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, file: str, left_out: Collection[int]) -> int:
         """Write the rows that have a key, but for those left out, with where each lies and how new it is; gives how many they are."""
@@ -243,56 +276,12 @@ class Piece:
             columns.append(f"coalesce(plain.{quoted(name)}{mended}) AS {quoted(name)}")
         return f"SELECT {', '.join(columns)} FROM plain LEFT JOIN mended ON plain.{AT} = mended.{AT}"
 
-    def _project(self, files: Sequence[str]) -> None:
-        listed = ", ".join(text(file) for file in files)
-        limit = max(_SMALLEST_OBJECT_LIMIT, 2 * max(head.longest for head in self.heads))
-        source = f"read_ndjson_objects([{listed}], maximum_object_size = {limit})"
-        slices = None
-        if self.projection.of_parent:
-            slices = "(SELECT _syncer_at AS first, parent FROM slices)"
-            firsts = {first: parent.decode() for first, records, parent in self._slices() if records}
-            fill(self.con, self.stem, "slices", list(firsts), {"parent": list(firsts.values())})
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(source, slices)}")
-
-    def _read_cleaned(self) -> Collection[int]:
-        """Project what DuckDB takes, with empty objects for what it refuses; gives the places of the latter.
-
-        In the worst case it refuses all, and everything is read the slow way. Raises HubError.
-        """
-        import duckdb
-
-        self._check()
-        file, error = self.stem.with_suffix(".cleaned.ndjson"), ""
-        for refused in (self._refused(), range(self.records)):
-            with file.open("wb") as out:
-                out.writelines((b"{}" if place in refused else line) + b"\n" for place, line in enumerate(self._records()))
-            try:
-                self._project([str(file)])
-            except duckdb.Error as caught:
-                error = type(caught).__name__
-                continue
-            finally:
-                file.unlink()
-            return refused
-        raise HubError(f"{self._named()}: cannot be read ({error})")
-
-    def _refused(self) -> set[int]:
-        """The records that DuckDB's JSON reader cannot take: text that is no Unicode, a raw control character."""
-        texts: list[str | None] = []
-        for line in self._records():
-            try:
-                texts.append(line.decode())
-            except UnicodeDecodeError:
-                texts.append(None)
-        fill(self.con, self.stem, "records", list(range(len(texts))), {"line": texts})
-        return {place for (place,) in self.con.execute(f"SELECT {AT} FROM records WHERE NOT coalesce(json_valid(line), false)").fetchall()}
-
-    def _mend(self, refused: Collection[int]) -> list[_OddValue]:
+    def _mend(self) -> list[_OddValue]:
         """Read what is odd the slow exact way, into the table `mended`; gives what had to be rejected, in the records' order."""
         properties = list(self.projection.properties.items())
-        odd: dict[int, list[int]] = {ordinal: list(refused) for ordinal in range(len(properties)) if refused}
+        odd: dict[int, list[int]] = {ordinal: list(self.refused) for ordinal in range(len(properties)) if self.refused}
         for place, ordinals in self.con.execute(f"SELECT {AT}, {ODD} FROM plain WHERE {ODD} <> ''").fetchall():
-            for ordinal in map(int, () if place in refused else ordinals.split()):
+            for ordinal in map(int, () if place in self.refused else ordinals.split()):
                 odd.setdefault(ordinal, []).append(place)
         if not odd:
             return []
@@ -352,23 +341,14 @@ class Piece:
             self._lines = [line for head in self.heads for line in self.hub.records(self.collection, head.name)]
         return self._lines
 
-    def _slices(self) -> Iterator[tuple[int, int, bytes]]:
-        """Of each slice, the place of its first record, how many it has, and the parent's values as JSON; null where none are kept."""
-        for start, head in zip(self.starts, self.heads, strict=True):
-            for one in self.hub.slices(self.collection, head.name) or [Slice(0, 1, head.records, None)]:
-                yield start, one.records, msgspec.json.encode(one.parent)
-                start += one.records
+    def _slices(self, head: Head) -> Iterator[tuple[int, bytes]]:
+        """Of each slice, how many records it has, and the parent's values as JSON; null where none are kept."""
+        for one in self.hub.slices(self.collection, head.name) or [Slice(0, 1, head.records, None)]:
+            yield one.records, msgspec.json.encode(one.parent)
 
     def _parents(self) -> list[bytes]:
         """The parent's values, for each record."""
-        return [parent for _, records, parent in self._slices() for _ in range(records)]
-
-    def _check(self) -> None:
-        """Raises HubError, naming the segment, where one is not as it was written."""
-        for head in self.heads:
-            found = len(self.hub.records(self.collection, head.name))
-            if found != head.records:
-                raise Damaged(f"{self.collection}/{head.name}", f"it holds {found:,} records, and its head says {head.records:,}")
+        return [parent for head in self.heads for records, parent in self._slices(head) for _ in range(records)]
 
     def _named(self) -> str:
         others = f" or one of the {len(self.heads) - 1} after it" if len(self.heads) > 1 else ""

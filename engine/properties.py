@@ -13,7 +13,8 @@ from msgspec import Struct, field
 from .columns import PLAIN_TYPES, ColumnType, Date, Decimal, List, Reject, Timestamp
 from .fields import Doc, OnReject, Path, Pattern, Scalar
 from .kinds import did_you_mean
-from .record import raw_at, text_of, texts_at
+from .record import raw_at, text_of
+from .values import texts_at
 
 
 class TypeName(Scalar, frozen=True):

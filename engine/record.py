@@ -1,8 +1,8 @@
 """Exact bytes out of JSON documents: a page's records, and single values of a record. Pure.
 
 msgspec cuts what is ordinary without decoding it. What it refuses (a lone surrogate, say) goes to a slow, obviously right
-slicer over Python's own scanner, so an odd record costs time, never its page. Of a doubled name in an object the first counts,
-as in DuckDB; msgspec takes the last, so what it cut is checked, and an object with doubles goes the slow way.
+slicer over Python's own scanner, so an odd record costs time, never its page. Of a doubled name in an object the last counts, as
+with most that read JSON (RFC 8259, 4).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -22,19 +22,12 @@ _text = msgspec.json.Decoder(str)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
 _space = re.compile(r"[ \t\n\r]*")
-_gap = re.compile(rb'[ \t\n\r]*[{,][ \t\n\r]*"(?:[^"\\]|\\.)*"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
 _string = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_escaped_name = re.compile(rb'\\["\\/bfnrtu][^"\\]*"[ \t\r\n]*:')
-_plain_name = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*')
 _control = re.compile(r"[\x00-\x1f]")
 
 
 class NotJson(ValueError):
     """The body is no JSON document."""
-
-
-class _Doubled(ValueError):
-    """An object has a name twice, or is written in a way that does not show that it has not."""
 
 
 class NoRecords(ValueError):
@@ -59,7 +52,7 @@ def cut(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
     try:
         body.decode()
         records, envelope = _cut_fast(body, at.steps if at else ())
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, _Doubled):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
         try:
             records, envelope = _cut_slow(body, at)
         except RecursionError:
@@ -68,76 +61,19 @@ def cut(body: bytes, at: Path | None) -> tuple[list[bytes], Any]:
 
 
 def raw_at(record: str, path: Path) -> str | None:
-    """The exact text of the value at a path of a JSON text; None where there is nothing. A doubled name counts once, the first."""
+    """The exact text of the value at a path of a JSON text; None where there is nothing."""
     start, end = 0, len(record)
     for step in path.steps:
-        for name, first, last in _parts(record, start):
-            if name == step:
-                start, end = first, last
-                break
-        else:
+        found = [(first, last) for name, first, last in _parts(record, start) if name == step]
+        if not found:
             return None
+        start, end = found[-1]
     return record[start:end].strip(" \t\r\n")
 
 
 def items(raw: str) -> list[str]:
     """The exact texts of a JSON list's elements."""
     return [raw[first:last] for _, first, last in _parts(raw, 0)]
-
-
-def texts_at(path: Path) -> Callable[[Sequence[bytes]], list[str | None]]:
-    """A function from records to the exact texts at a path, None where there is nothing: what `raw_at` gives, fast.
-
-    It reads many records at once. Raises ValueError, LookupError or RuntimeError where one of them is no JSON.
-    """
-    members = [_Member(step) for step in path.steps]
-
-    def read(records: Sequence[bytes]) -> list[str | None]:
-        try:
-            values = [record if record[:1] == b"{" else record.strip(b" \t\r\n") for record in records]
-            for member in members:
-                values = member.of(values)
-            return [value.decode() if value else None for value in values]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _Doubled):
-            if len(records) == 1:
-                return [raw_at(records[0].decode("utf-8", "surrogateescape"), path)]
-            return [read([record])[0] for record in records]
-
-    return read
-
-
-class _Member:
-    """What lies beneath a name, or at a place of a list, in many values at once."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._decoder: msgspec.json.Decoder[list[Any]] | None = None
-        if _plain_name.fullmatch(name):
-            self._in_quotes = f'"{name}"'.encode()
-            wanted = msgspec.defstruct("Wanted", [("found", msgspec.Raw, msgspec.Raw())], rename={"found": name})
-            self._decoder = msgspec.json.Decoder(list[wanted])  # type: ignore[valid-type]  # made at run time
-
-    def of(self, values: Sequence[bytes]) -> list[bytes]:
-        """The members' exact bytes, empty where there is none. Raises _Doubled, or what msgspec raises."""
-        objects = [value for value in values if value[:1] == b"{"]
-        found = iter(self._of_objects(objects))
-        return [next(found) if value[:1] == b"{" else self._of_list(value) for value in values]
-
-    def _of_objects(self, objects: Sequence[bytes]) -> list[bytes]:
-        """Where no object can have the name twice, all are read at once; else each is looked at by itself."""
-        if self._decoder:
-            together = b"[" + b",".join(objects) + b"]"
-            found = [bytes(one.found) for one in self._decoder.decode(together)]
-            is_plain = b"\\" not in together or not _escaped_name.search(together)
-            if is_plain and together.count(self._in_quotes) == sum(map(bool, found)):
-                return found
-        return [bytes(_single(value).get(self.name, b"")) for value in objects]
-
-    def _of_list(self, value: bytes) -> bytes:
-        if value[:1] != b"[":
-            return b""
-        items = {str(place): item for place, item in enumerate(_items.decode(value))}
-        return bytes(items.get(self.name, b""))
 
 
 def text_of(raw: str | None) -> str | None:
@@ -162,32 +98,10 @@ def paths_of(envelope: Any, depth: int = 3) -> list[str]:
     return found
 
 
-def _single(raw: bytes) -> dict[str, msgspec.Raw]:
-    """The members of an object. Raises _Doubled where a name may be there twice: msgspec would give the last."""
-    members = _members.decode(raw)
-    if not members:
-        return members
-    compact = len("".join(members).encode()) + len(b"".join(members.values())) + 4 * len(members) + 1
-    if compact != len(raw) and not _is_single(raw, members.values()):
-        raise _Doubled
-    return members
-
-
-def _is_single(raw: bytes, values: Iterable[msgspec.Raw]) -> bool:
-    """Whether an object is made of these values, in their order, and of nothing else."""
-    end = 0
-    for value in map(bytes, values):
-        gap = _gap.match(raw, end)
-        if gap is None or not raw.startswith(value, gap.end()):
-            return False
-        end = gap.end() + len(value)
-    return raw[end:].strip(b" \t\r\n") == b"}"
-
-
 def _cut_fast(body: bytes, steps: Sequence[str]) -> tuple[list[bytes], Any]:
     first, behind = _guessed(body, steps[-1]) if steps else (0, 0)
     if behind:
-        with contextlib.suppress(msgspec.MsgspecError, KeyError, _Doubled):
+        with contextlib.suppress(msgspec.MsgspecError, KeyError):
             raws = _items.decode(memoryview(body)[first:behind])
             marked = body[:first] + _MARK + body[behind:]
             around, there = _opened(marked, steps)
@@ -218,7 +132,7 @@ def _opened(body: bytes, steps: Sequence[str]) -> tuple[list[dict[str, msgspec.R
     around: list[dict[str, msgspec.Raw]] = []
     here = msgspec.Raw(body)
     for step in steps:
-        around.append(_single(bytes(here).strip(b" \t\r\n")))
+        around.append(_members.decode(here))
         here = around[-1].pop(step)
     return around, here
 
@@ -287,19 +201,12 @@ def _skip(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _first_counts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        members.setdefault(name, value)
-    return members
-
-
 def _integer(digits: str) -> int | float:
     """An integer; one of more digits than Python would read, as the API hardly means it, is what msgspec makes of it."""
     return int(digits) if len(digits) < 4000 else float(digits)
 
 
-_decode = json.JSONDecoder(strict=False, object_pairs_hook=_first_counts, parse_int=_integer).raw_decode
+_decode = json.JSONDecoder(strict=False, parse_int=_integer).raw_decode
 
 
 def _without_controls(string: re.Match[str]) -> str:

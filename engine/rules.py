@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from .fields import Doc, Expression, Path, Text
-from .record import text_of, texts_at
+from .record import text_of
+from .values import texts_at
 
 _NOTHING = re.compile(r'null|false|""|\[\s*\]|\{\s*\}')
 """The JSON values that tell of no error where an error would stand."""

@@ -1,7 +1,7 @@
 """Segments -> typed rows in Parquet files: carries out a projection in a DuckDB that can reach nothing else. I/O.
 
-The connection has no warehouse attached, no network, no settings to change, and no files but the hub's segments and its own
-temporary folder. Work is cut into pieces of some megabytes, so that memory does not grow with what is loaded.
+The connection has no warehouse attached, no network, no settings to change, and no files but those of its own temporary folder. Work is
+cut into pieces of some megabytes, so that memory does not grow with what is loaded.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Stage:
         if self._con is None:
             with self._writing():
                 make_folder(self.folder)
-            self._con = _locked_connection([self.hub.local.resolve() / "segments", self.folder.resolve()])
+            self._con = _locked_connection(self.folder.resolve())
         return self._con
 
     @contextmanager
@@ -426,18 +426,17 @@ def _parquet(files: Sequence[str]) -> str:
     return f"read_parquet([{', '.join(map(text, files))}])"
 
 
-def _locked_connection(folders: Sequence[Path]) -> DuckDBPyConnection:
+def _locked_connection(folder: Path) -> DuckDBPyConnection:
     import duckdb
 
     con = duckdb.connect(":memory:")
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET threads = 1")  # pieces are the threads: within one, DuckDB's own would only wait for each other
     con.execute(f"SET memory_limit = '{MEMORY}'")
-    con.execute(f"SET temp_directory = {text(str(folders[-1] / 'spill'))}")
+    con.execute(f"SET temp_directory = {text(str(folder / 'spill'))}")
     con.execute("SET preserve_insertion_order = true")
     con.execute("SET disabled_optimizers = 'common_subexpressions'")  # it takes a square of the columns, and there are none to share
-    listed = ", ".join(text(str(folder.resolve()) + "/") for folder in folders)
-    con.execute(f"SET allowed_directories = [{listed}]")
+    con.execute(f"SET allowed_directories = [{text(f'{folder}/')}]")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
     return con

@@ -19,7 +19,7 @@ URL = "https://api.example.com/items"
 
 def segment_file(hub: Hub, collection: str, name: str) -> Path:
     """The file of a segment, in a hub that lies in a folder."""
-    return hub.file(collection, name, Path())
+    return max((hub.local / "segments" / collection).glob(f"{name}.*"), key=lambda file: len(file.name))
 
 
 def listing(rows: Sequence[Any] = (), envelope: Any = None, request: Request | None = None) -> Listing:

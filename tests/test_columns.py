@@ -477,8 +477,8 @@ def _paths(*paths: str) -> tuple[Path, ...]:
         pytest.param('{"a":{"b":false},"v":"y"}', "false", id="false-is-a-value"),
         pytest.param("{}", None, id="nothing"),
         pytest.param("[1]", None, id="no-object"),
-        pytest.param('{"a":{"b":"x"},"a":{"b":"z"}}', "x", id="of-a-doubled-name-the-first"),
-        pytest.param('{"a":{"c":1},"a":{"b":"z"},"v":"y"}', "y", id="of-a-doubled-parent-the-first"),
+        pytest.param('{"a":{"b":"x"},"a":{"b":"z"}}', "z", id="of-a-doubled-name-the-last"),
+        pytest.param('{"a":{"b":"z"},"a":{"c":1},"v":"y"}', "y", id="of-a-doubled-parent-the-last"),
         pytest.param('{"A":{"b":"x"},"V":"y"}', None, id="case-matters"),
     ],
 )

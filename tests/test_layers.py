@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [
-    "errors", "document", "exchange", "times", "fields", "kinds", "record", "template", "columns", "properties", "suggest",
+    "errors", "document", "exchange", "times", "fields", "kinds", "record", "values", "template", "columns", "properties", "suggest",
     "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "grant", "auth", "window", "quota", "budget",
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "fits", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",

@@ -40,6 +40,7 @@ from .segment import (
     check,
     decode_head,
     decode_moved,
+    decode_ndjson,
     decode_pages,
     decode_records,
     decode_slices,
@@ -274,10 +275,6 @@ class Hub:
             last = self._last[collection] = _Listing(files)
         return last
 
-    def file(self, collection: str, name: str, folder: Path) -> Path:
-        """A file of this machine with a segment's bytes: the hub's own, or a copy in the folder."""
-        return self.store.fetched(self._file(collection, name), folder)
-
     def size(self, collection: str, name: str) -> int:
         """A segment's bytes on the disk."""
         return self.store.size(self._file(collection, name))
@@ -335,8 +332,12 @@ class Hub:
                 raise Damaged(f"{collection}/{name}", "it is cut off")
             length = needed
 
+    def ndjson(self, collection: str, name: str) -> bytes:
+        """A segment's exact records, one a line, checked. Raises Damaged."""
+        return decode_ndjson(self.store.get(self._file(collection, name)), f"{collection}/{name}")
+
     def records(self, collection: str, name: str) -> list[bytes]:
-        """A segment's exact records, checked. Raises Damaged."""
+        """The same, one by one."""
         return decode_records(self.store.get(self._file(collection, name)), f"{collection}/{name}")
 
     def pages(self, collection: str, name: str) -> tuple[list[StoredPage], list[bytes]]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
-from pathlib import Path
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
@@ -81,15 +80,6 @@ class Bucket:
 
     def sweep(self) -> None:
         """A put is whole or not at all: nothing is left to sweep."""
-
-    def fetched(self, name: str, folder: Path) -> Path:
-        file = folder / name.replace("/", "-")
-        data = self.get(name)
-        try:
-            file.write_bytes(data)
-        except OSError as error:
-            raise HubError(f"hub {self.name}: {folder} cannot be written ({error.strerror}); free space, or set SYNCER_STATE") from error
-        return file
 
     def _put(self, name: str, data: bytes) -> bool:
         try:

@@ -101,9 +101,6 @@ class Folder:
                 if _is_dead(leftover.name) or time.time() - leftover.stat().st_mtime > _ABANDONED:
                     leftover.unlink()
 
-    def fetched(self, name: str, folder: Path) -> Path:
-        return self.root / name
-
 
 def _is_dead(temporary: str) -> bool:
     """Whether a temporary file's writer was a process of this machine that is no more."""

@@ -209,33 +209,42 @@ def check(data: bytes, name: str) -> None:
         raise Damaged(name, "its checksum does not fit")
 
 
-def decode_records(data: bytes, name: str) -> list[bytes]:
-    """The records of a whole file, checked against its head. Raises Damaged where a byte of it is not as it was written."""
+def decode_ndjson(data: bytes, name: str) -> bytes:
+    """The records of a whole file, one a line. Raises Damaged where a byte of it is not as it was written."""
     return _decode_body(data, name)[0]
 
 
+def decode_records(data: bytes, name: str) -> list[bytes]:
+    """The same, one by one."""
+    return _split(decode_ndjson(data, name))
+
+
 def decode_pages(data: bytes, name: str) -> tuple[list[StoredPage], list[bytes]]:
-    """What is kept of the answers in a whole file, and all their records. Raises Damaged like `decode_records`."""
+    """What is kept of the answers in a whole file, and all their records. Raises Damaged like `decode_ndjson`."""
     records, rest = _decode_body(data, name)
-    lines = zstandard.ZstdDecompressor().decompressobj().decompress(rest[8:]).splitlines()
+    around = zstandard.ZstdDecompressor().decompressobj().decompress(rest[8:]).splitlines()
     try:
-        return [msgspec.json.decode(line, type=StoredPage) for line in lines], records
+        return [msgspec.json.decode(line, type=StoredPage) for line in around], _split(records)
     except msgspec.MsgspecError:
         raise Damaged(name, "what it keeps of the answers cannot be read") from None
 
 
-def _decode_body(data: bytes, name: str) -> tuple[list[bytes], bytes]:
-    """The records, and the frame behind them."""
+def _split(lines: bytes) -> list[bytes]:
+    return lines.split(b"\n")[:-1]
+
+
+def _decode_body(data: bytes, name: str) -> tuple[bytes, bytes]:
+    """The records, one a line, and the frame behind them."""
     check(data, name)
     head, start = decode_head(data, name)
     for part, decode in ((head and head.slices, decode_slices), (head and head.moved, decode_moved)):
         if part:
             _, start = decode(data, name)
     if data[start : start + 4] == struct.pack("<I", _ENVELOPES):
-        return [], data[start:]
+        return b"", data[start:]
     frame = zstandard.ZstdDecompressor().decompressobj()
     body = frame.decompress(data[start:])
-    return body.split(b"\n")[:-1], frame.unused_data
+    return body, frame.unused_data
 
 
 def decode_slices(data: bytes, name: str) -> tuple[list[Slice] | None, int]:

@@ -67,9 +67,6 @@ class Store(Protocol):
     def sweep(self) -> None:
         """Remove what crashed writers left, when it is surely theirs."""
 
-    def fetched(self, name: str, folder: Path) -> Path:
-        """A file on this machine with a file's bytes: itself, or a copy in the folder, which is the caller's."""
-
 
 def store_of(where: Path | str, source: str) -> Store:
     """The store of one source's hub, at a path or at an address. Raises UsageError for one of no known kind."""
