@@ -61,6 +61,16 @@ def test_in_new_rows_a_column_of_the_users_own_holds_its_default(shop: Shop) -> 
     assert shop.ask("SELECT id, sum, mine FROM shop.orders ORDER BY id") == [(1, "2.00", "old"), (2, "1.00", "new")]
 
 
+def test_groups_of_rows_that_small_loads_leave_are_merged_from_time_to_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rest_syncer.engine.destinations.duckdb.VACUUM_EVERY", 4)
+    groups = []
+    for number in range(1, 10):
+        shop.load(v(number, run=number))
+        shop.target.close()
+        groups += shop.ask("SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('w.shop.orders')")
+    assert groups == [(1,), (2,), (3,), (1,), (2,), (3,), (4,), (1,), (2,)]
+
+
 def test_the_beginning_of_a_file_is_left_alone_while_another_process_makes_it(tmp_path: Path) -> None:
     file = tmp_path / "shop.duckdb"
     file.write_bytes(b"\0" * 100)

@@ -18,7 +18,7 @@ import duckdb
 from ..errors import WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
-from . import Batch, Table
+from . import Batch, Receipt, Table
 from .sql import Known, SqlWarehouse
 
 if TYPE_CHECKING:
@@ -28,8 +28,12 @@ STORAGE = "v1.5.0"
 """Files are written so that DuckDB 1.5 reads them, whichever version writes."""
 
 ROW_GROUP = 20_480
-"""How many rows DuckDB compresses and writes together. What a load adds goes into the file group by group, on all cores, and the next load
-rewrites at most one that is not full; of the usual 122,880, all would wait in memory for the commit, which one core carries out."""
+"""How many rows DuckDB compresses and writes together. What a load adds goes into the file group by group, on all cores; of the usual 122,880,
+all would wait in memory for the commit, which one core carries out."""
+
+VACUUM_EVERY = 64
+"""In so manieth a load of a table DuckDB merges its groups of rows that are not full, each load leaves one or two; and deleted rows go. In
+each load it would write most of a new table again, for the sake of a group less."""
 
 _SMALLEST = 3 * 4096
 """Bytes: a database has three headers of a block each, from its making on (duckdb.org, internals: storage)."""
@@ -68,11 +72,17 @@ class DuckDB(SqlWarehouse):
         if self._con is not None:
             try:
                 self._con.execute(f"DETACH DATABASE IF EXISTS {_CATALOG}")
+                self._con.execute("SET max_vacuum_tasks = 0")
             except duckdb.Error:  # a transaction broke off
                 self._con.close()
                 self._con = None
         self._is_attached = False
         self._tables = None
+
+    def commit(self, batch: Batch) -> Receipt:
+        if batch.load % VACUUM_EVERY == 0:
+            self._connection().execute("RESET max_vacuum_tasks")
+        return super().commit(batch)
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql).fetchall()
@@ -134,6 +144,7 @@ class DuckDB(SqlWarehouse):
             self._con.execute("SET TimeZone = 'UTC'")
             self._con.execute(f"SET memory_limit = '{self.memory}'")
             self._con.execute("SET preserve_insertion_order = false")
+            self._con.execute("SET max_vacuum_tasks = 0")
         if not self._is_attached:
             try:
                 _clear_stump(Path(self.path))
