@@ -268,13 +268,13 @@ class Fetcher:
         return Page(request, answer.status, kept, answer.body, sent, answer.seconds, told, message or "")
 
     def _signed(self, request: Request, conditions: Mapping[str, str]) -> httpx.Request:
-        shown = self.settings.hide(request.url)
         try:
             self.egress.check(request.url)
         except NotThere as error:
             why = f"is not on {self.egress.home}, where {self.label} is"
             if origin_of(request.url) in map(origin_of, self.egress.others):
                 why = str(error)
+            shown = self.settings.hide(request.url)
             raise Astray(f"{shown} {why}; its links are not followed to other hosts, where credentials and data would leak") from None
         except OSError:
             raise _NoAnswer("the host's name is not known") from None

@@ -28,6 +28,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def counted(stage: Stage, came: Sequence[tuple[int, list[Key]]], most: int) -> list[tuple[int, int, int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "MOST_IN_HAND", most)
+        patch.setattr(keys, "TOGETHER", most)
         some = Keys(stage)
         for reading, page in came:
             some.add(reading, page)

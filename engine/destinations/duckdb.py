@@ -28,8 +28,8 @@ STORAGE = "v1.5.0"
 """Files are written so that DuckDB 1.5 reads them, whichever version writes."""
 
 ROW_GROUP = 20_480
-"""How many rows DuckDB compresses and writes together. What a load adds goes into the file group by group, on all cores; of the usual 122,880,
-all would wait in memory for the commit, which one core carries out."""
+"""How many rows DuckDB compresses and writes together. What a load adds goes into the file group by group, on all cores; of the usual
+122,880, all would wait in memory for the commit, which one core carries out."""
 
 VACUUM_EVERY = 64
 """In so manieth a load of a table DuckDB merges its groups of rows that are not full, each load leaves one or two; and deleted rows go. In
