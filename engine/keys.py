@@ -45,7 +45,7 @@ class Keys:
         if self._in_files:
             self._write()
             files = [self._in_files[reading] for reading in readings if reading in self._in_files]
-            distinct = self._stage.count_lines([file.path for file in files])
+            distinct = self._stage.count_lines([file.path for file in files], max((file.longest for file in files), default=0))
             return sum(file.came for file in files), sum(file.readable for file in files), distinct
         keys = [key for reading in readings for key in self._latest.get(reading, ())]
         readable = [key for key in keys if None not in key]
@@ -64,7 +64,9 @@ class Keys:
                 file = self._in_files[reading] = _File(self._stage.lasting("keys"))
             file.came += len(keys)
             file.readable += len(readable)
-            self._stage.append(file.path, _lines(readable))
+            lines = _lines(readable)
+            file.longest = max(file.longest, *map(len, lines.split(b"\n")))
+            self._stage.append(file.path, lines)
         self._latest = {}
 
 
@@ -75,3 +77,5 @@ class _File:
     path: Path
     came: int = 0
     readable: int = 0
+    longest: int = 0
+    """The longest line's bytes."""

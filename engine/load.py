@@ -25,7 +25,7 @@ from .plan import Loaded, telling, up_to_first_gone, up_to_last_pass
 from .spec import KEY, Spec, feed_name, property_fingerprints
 from .stage import Stage
 
-LOAD_BYTES = 400 * 2**20
+LOAD_BYTES = 128 * 2**20
 """How many bytes of records one transaction takes: what a kill in its midst costs at most."""
 
 

@@ -37,6 +37,16 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def lines_of(files: Sequence[str], columns: Sequence[str], longest: int) -> str:
+    """A table expression over files of lines of at most `longest` bytes: texts with SEPARATOR between them. What is empty is NULL."""
+    limit, types = max(_SHORTEST_LIMIT, longest + 1), ", ".join(f"{name}: 'VARCHAR'" for name in columns)
+    return (
+        f"read_csv([{', '.join(map(text, files))}], columns = {{{types}}}, "
+        f"delim = {text(SEPARATOR.decode())}, new_line = '\\n', quote = '', escape = '', header = false, auto_detect = false, "
+        f"max_line_size = {limit}, buffer_size = {2 * limit})"
+    )
+
+
 class Unfit(Struct, frozen=True):
     """Values that a warehouse cannot hold: of which property, why, and the condition for one, over the properties' columns."""
 
@@ -86,12 +96,7 @@ class Projection(Struct, frozen=True, dict=True):
         those that are required and missing. What is odd is NULL.
         """
         raws = [*(() if self.own.paths else [_NONE]), *self._raws.values(), *([DIGEST] if self.digested else []), _BEHIND]
-        limit, types = max(_SHORTEST_LIMIT, longest + 1), ", ".join(f"{raw}: 'VARCHAR'" for raw in raws)
-        read = (
-            f"SELECT row_number() OVER () - 1 AS {AT}, * FROM read_csv({text(file)}, columns = {{{types}}}, "
-            f"delim = {text(SEPARATOR.decode())}, new_line = '\\n', quote = '', escape = '', header = false, auto_detect = false, "
-            f"max_line_size = {limit}, buffer_size = {2 * limit})"
-        )
+        read = f"SELECT row_number() OVER () - 1 AS {AT}, * FROM {lines_of([file], raws, longest)}"
         columns = [_Column(ordinal, name, prop, self._raws) for ordinal, (name, prop) in enumerate(self.properties.items())]
         matched = ", ".join(f"{one.found} AS {one.raw}" for one in columns if one.found)
         names = ", ".join(one.column for one in columns)

@@ -29,7 +29,7 @@ from .lists import Part, readable
 from .newness import ORDER_COLUMNS, Newness
 from .piece import Piece, Staged, fill
 from .plan import AsOf, WholeList
-from .project import DIGEST, Projection, Unfit, key_projection, quoted, row_projection, text, version_projection
+from .project import DIGEST, Projection, Unfit, key_projection, lines_of, quoted, row_projection, text, version_projection
 from .properties import Property
 
 if TYPE_CHECKING:
@@ -201,12 +201,12 @@ class Stage:
         row = self._connection().execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})").fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
-    def count_lines(self, files: Sequence[Path]) -> int:
-        """How many different lines some files have, each line a JSON value."""
+    def count_lines(self, files: Sequence[Path], longest: int) -> int:
+        """How many different lines some files have, each a JSON text of at most so many bytes."""
         if not files:
             return 0
-        listed = ", ".join(text(str(file.resolve())) for file in files)
-        row = self._connection().execute(f"SELECT count(DISTINCT json) FROM read_ndjson_objects([{listed}])").fetchone()
+        lines = lines_of([str(file.resolve()) for file in files], ["line"], longest)
+        row = self._connection().execute(f"SELECT count(DISTINCT line) FROM {lines}").fetchone()
         return int(row[0]) if row else 0
 
     def lasting(self, what: str) -> Path:

@@ -71,6 +71,15 @@ def test_groups_of_rows_that_small_loads_leave_are_merged_from_time_to_time(shop
     assert groups == [(1,), (2,), (3,), (1,), (2,), (3,), (4,), (1,), (2,)]
 
 
+def test_what_duckdb_keeps_of_tables_is_let_go_of_after_a_load(shop: Shop) -> None:
+    held = "SELECT sum(memory_usage_bytes) > 10_000_000 FROM duckdb_memory() WHERE tag = 'BASE_TABLE'"
+    shop.change("CREATE TABLE big AS SELECT md5(i::VARCHAR) AS x FROM range(1_000_000) AS r(i)")
+    shop.target.ask("SELECT max(x) FROM warehouse.main.big")
+    before = shop.target.ask(held)
+    shop.load(v(1))
+    assert (before, shop.target.ask(held)) == ([(True,)], [(False,)])
+
+
 def test_the_beginning_of_a_file_is_left_alone_while_another_process_makes_it(tmp_path: Path) -> None:
     file = tmp_path / "shop.duckdb"
     file.write_bytes(b"\0" * 100)

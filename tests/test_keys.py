@@ -47,6 +47,11 @@ def test_what_came_is_told_from_what_can_be_read_and_what_is_different(stage: St
     assert counted(stage, came, 10_000) == counted(stage, came, 0) == [(4, 3, 2), (2, 2, 2), (6, 5, 3)]
 
 
+def test_a_key_may_be_long(stage: Stage) -> None:
+    came: list[tuple[int, list[Key]]] = [(1, [("x" * 5_000_000,), ("x" * 5_000_000,), ("y",)])]
+    assert counted(stage, came, 0)[0] == (3, 3, 2)
+
+
 def test_files_of_keys_are_gone_when_they_are_not_needed(stage: Stage) -> None:
     counted(stage, [(1, [(1,), (2,)])], 0)
     assert list((stage.folder / "keys").iterdir()) == []

@@ -82,7 +82,9 @@ class DuckDB(SqlWarehouse):
     def commit(self, batch: Batch) -> Receipt:
         if batch.load % VACUUM_EVERY == 0:
             self._connection().execute("RESET max_vacuum_tasks")
-        return super().commit(batch)
+        receipt = super().commit(batch)
+        self._let_go()
+        return receipt
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql).fetchall()
@@ -138,6 +140,13 @@ class DuckDB(SqlWarehouse):
     def place(self, column: str) -> list[str]:
         return [f"regexp_extract({column}, {text(PLACE)}, {group})::BIGINT" for group in (1, 2, 3, 4)]
 
+    def _let_go(self) -> None:
+        """Free what DuckDB keeps of the table, of which a large one would fill all that it may take: it goes when less is allowed."""
+        con = self._connection()
+        with contextlib.suppress(duckdb.OutOfMemoryException):  # some of it is in use
+            con.execute("SET memory_limit = '1MB'")
+        con.execute(f"SET memory_limit = '{self.memory}'")
+
     def _connection(self) -> DuckDBPyConnection:
         if self._con is None:
             self._con = duckdb.connect(":memory:")
@@ -145,6 +154,7 @@ class DuckDB(SqlWarehouse):
             self._con.execute(f"SET memory_limit = '{self.memory}'")
             self._con.execute("SET preserve_insertion_order = false")
             self._con.execute("SET max_vacuum_tasks = 0")
+            self._con.execute("SET write_buffer_row_group_count = 1")
         if not self._is_attached:
             try:
                 _clear_stump(Path(self.path))
