@@ -340,10 +340,12 @@ class SqlWarehouse:
         """A batch's rows, rejects and receipt."""
         batch = load.batch
         self._add_rejects(batch)
-        receipt = load.run(self._refused(batch))
+        has_rejects = bool(self.ask(f"SELECT 1 FROM {self.name('_syncer_rejects')} WHERE {self._of_table(batch)} LIMIT 1"))
+        receipt = load.run(self._refused(batch) if has_rejects else None)
         if not batch.marks_gone:
             receipt = replace(receipt, held_back=batch.held_back + receipt.held_back)
-        self._prune_rejects(batch)
+        if has_rejects:
+            self._prune_rejects(batch)
         row = {
             "source": batch.source,
             "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
@@ -518,9 +520,13 @@ class SqlWarehouse:
         known = self._known(table.name)
         return [name for name in known.columns if self.fold(name) not in declared and name not in known.computed]
 
+    def _of_table(self, batch: Batch) -> str:
+        """Whether a row of syncer's own tables is of a batch's table."""
+        return f"collection = {self.text(batch.table.name)}"
+
     def _add_rejects(self, batch: Batch) -> None:
         """Write down what the batch's records had that could not be read."""
-        name, mine = self.name("_syncer_rejects"), f"collection = {self.text(batch.table.name)}"
+        name, mine = self.name("_syncer_rejects"), self._of_table(batch)
         if batch.clear_rejects:
             self.ask(f"DELETE FROM {name} WHERE {mine}")
         rows = [
@@ -548,7 +554,7 @@ class SqlWarehouse:
     def _refused(self, batch: Batch) -> str | None:
         """A table expression of what was rejected of each version, by `_segment`; None where nothing was."""
         named = ", ".join(self.text(column.name) for column in batch.table.columns)
-        where = f"collection = {self.text(batch.table.name)} AND NOT whole_record AND property IN ({named})"
+        where = f"{self._of_table(batch)} AND NOT whole_record AND property IN ({named})"
         mine = f"FROM {self.name('_syncer_rejects')} WHERE {where}"
         if not self.ask(f"SELECT 1 {mine} LIMIT 1"):
             return None
@@ -560,9 +566,7 @@ class SqlWarehouse:
 
         A key that could not be read is told once, however often it came; of records without any, each is told.
         """
-        name, mine = self.name("_syncer_rejects"), f"collection = {self.text(batch.table.name)}"
-        if not self.ask(f"SELECT 1 FROM {name} WHERE {mine} LIMIT 1"):
-            return
+        name, mine = self.name("_syncer_rejects"), self._of_table(batch)
         shown = f"SELECT 1 FROM {self.name(batch.table.name)} AS t WHERE t._segment = r.segment"
         self.ask(f"DELETE FROM {name} AS r WHERE {mine} AND NOT whole_record AND NOT EXISTS ({shown})")
         run, last_pass = self.place("segment")[0], max(batch.starts, default=0)
