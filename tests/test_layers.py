@@ -19,8 +19,9 @@ LAYERS = [
     "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "transport", "fetch", "retention", "earlier", "read", "lists",
     "newness", "piece", "stage",
     "destinations",
-    "destinations.upsert", "destinations.versions", "destinations.sql", "destinations.staged", "destinations.duckdb",
-    "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "outcome", "ahead",
+    "destinations.dialect", "destinations.upsert", "destinations.versions", "destinations.shape", "destinations.sql",
+    "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
+    "destinations.bigquery", "outcome", "ahead",
     "walked", "parents", "keys", "met", "chain",
     "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip

@@ -29,7 +29,9 @@ from google.cloud import bigquery
 from ..errors import UsageError, WarehouseError
 from ..project import Unfit, quoted
 from . import Batch, Table, staged
-from .sql import ADDED, Known, SqlWarehouse, cut, stepwise
+from .dialect import Known, cut, stepwise
+from .shape import ADDED
+from .sql import SqlWarehouse
 from .staged import ORDER
 from .upsert import InPlace, Upsert
 

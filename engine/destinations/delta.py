@@ -30,7 +30,7 @@ from ..errors import WarehouseError
 from ..project import Unfit, quoted, text
 from . import Batch, Receipt, Rejected, Seen, Table
 from .duckdb import DuckDB
-from .sql import ADDED, OF_VERSIONS, OURS
+from .shape import ADDED, OF_VERSIONS, OURS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

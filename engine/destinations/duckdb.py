@@ -19,7 +19,8 @@ from ..errors import WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
 from . import Batch, Receipt, Table
-from .sql import Known, SqlWarehouse
+from .dialect import Known
+from .sql import SqlWarehouse
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -20,7 +20,9 @@ from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
-from .sql import ADDED, Known, SqlWarehouse
+from .dialect import Known
+from .shape import ADDED
+from .sql import SqlWarehouse
 from .staged import ORDER
 from .upsert import InPlace, Upsert
 

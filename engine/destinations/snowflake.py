@@ -33,7 +33,8 @@ from ..hub.segment import PLACE
 from ..kinds import did_you_mean
 from ..project import Unfit, quoted, text
 from . import Batch, Table, staged
-from .sql import Known, SqlWarehouse, cut, stepwise
+from .dialect import Known, cut, stepwise
+from .sql import SqlWarehouse
 from .staged import ORDER
 from .upsert import InPlace, Upsert
 

@@ -1,8 +1,7 @@
-"""A warehouse that speaks SQL: what all such do alike. I/O, through the connection of a kind.
+"""A warehouse that speaks SQL: how a load goes there. I/O, through the connection of a kind.
 
-A kind of warehouse says in its own way how a statement gets there, what it calls types, and the few expressions in which
-dialects differ; each is one class in one file beside this. A batch's rows are put where the warehouse can read them, and
-`upsert` does the rest there, in the transaction that the receipt is in.
+A batch's rows are put where the warehouse can read them, and `upsert` does the rest there, in the transaction that the receipt is in.
+`dialect` is what kinds say in their own way, `shape` how tables come to be as the spec has them.
 """
 
 from __future__ import annotations
@@ -11,69 +10,22 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from ..errors import WarehouseError
 from ..hub.segment import run_of
-from ..project import Unfit, quoted, text
-from . import KEYS, LISTS, TOLD, Batch, Column, Receipt, Rejected, Seen, Table
+from ..project import Unfit
+from . import KEYS, LISTS, TOLD, Batch, Receipt, Rejected, Seen, Table
+from .shape import BOOK, LATER, OURS, RECEIPTS, REJECTS, Shapes
 from .upsert import Upsert
 from .versions import Versions
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-LONGEST_SHOWN = 2000
-"""Characters of a value that a column cannot hold as a whole."""
-BOOK = [name for name in Receipt.__struct_fields__ if name != "load"]
-ADDED = {"_synced_at": "TIMESTAMPTZ", "_deleted_at": "TIMESTAMPTZ", "_segment": "VARCHAR"}
-"""The columns of ours in each table; types are in DuckDB's words here and below."""
-OF_VERSIONS = {"_valid_from": "TIMESTAMPTZ", "_valid_to": "TIMESTAMPTZ", "_version": "BIGINT"}
-"""Further ones, of a table that keeps versions."""
-_ADDED_COMMENTS = {
-    "_synced_at": "When this row last changed here.",
-    "_deleted_at": "When the record was found to be gone from the source; null while it is there.",
-    "_segment": "Where the record's raw JSON lies: hub/collection/segment#line.",
-    "_valid_from": "From when on the record was like this.",
-    "_valid_to": "Until when it was; null while it is.",
-    "_version": "How many versions of the record there are up to this one.",
-}
-_LATER = {"budget_left", "budget_resets_at", "held_back", "source", "gone_since", "told_until", "spec_file", "run"}
-"""Columns that tables of an earlier version lack: they are added to them."""
-_LEDGER = {
-    "run": "BIGINT", "verb": "VARCHAR", "collection": "VARCHAR", "status": "VARCHAR", "started_at": "TIMESTAMPTZ",
-    "ended_at": "TIMESTAMPTZ", "requests": "BIGINT", "pages": "BIGINT", "bytes": "BIGINT", "received": "BIGINT",
-    "api_total": "BIGINT", "stop": "VARCHAR", "proof": "VARCHAR", "budget_left": "BIGINT",
-    "budget_resets_at": "TIMESTAMPTZ", **dict.fromkeys(BOOK, "BIGINT"), "error": "VARCHAR",
-}  # fmt: skip
-_RECEIPTS = {
-    "hub": "VARCHAR", "warehouse": "VARCHAR", "collection": "VARCHAR", "load": "BIGINT", "committed_at": "TIMESTAMPTZ",
-    **dict.fromkeys(BOOK, "BIGINT"), "properties": "JSON", "source": "VARCHAR", "gone_since": "BIGINT", "told_until": "BIGINT",
-}  # fmt: skip
-_REJECTS = {
-    "collection": "VARCHAR", "property": "VARCHAR", "type": "VARCHAR", "raw": "VARCHAR", "reason": "VARCHAR", "whole_record": "BOOLEAN",
-    "spec_file": "VARCHAR", "spec_line": "BIGINT", "run": "BIGINT", "segment": "VARCHAR", "load": "BIGINT", "rejected_at": "TIMESTAMPTZ",
-}  # fmt: skip
-OURS = {
-    "_syncer_runs": ("The ledger: what each run asked for, received and wrote.", _LEDGER),
-    "_syncer_receipts": ("What was loaded from which hub, committed with the rows.", _RECEIPTS),
-    "_syncer_rejects": ("Values that their declared type cannot hold; raw is the exact JSON.", _REJECTS),
-}
-
-
-class Known(Struct):
-    """What is known of a table: its columns' types and comments by name (none, where there is no such table), and its own comment."""
-
-    columns: dict[str, str] = field(default_factory=dict)
-    comments: dict[str, str | None] = field(default_factory=dict)
-    comment: str | None = None
-    computed: set[str] = field(default_factory=set)
-    """The columns whose values the warehouse makes itself."""
 
 
 def _saying(method: Callable[Concatenate[SqlWarehouse, P], T]) -> Callable[Concatenate[SqlWarehouse, P], T]:
@@ -90,94 +42,16 @@ def _saying(method: Callable[Concatenate[SqlWarehouse, P], T]) -> Callable[Conca
     return said
 
 
-class SqlWarehouse:
+class SqlWarehouse(Shapes):
     """One schema of a warehouse that speaks SQL."""
 
-    errors: ClassVar[tuple[type[Exception], ...]] = ()
-    """What a statement may raise."""
     upsert: type[Upsert] = Upsert
-    shapes_apart: ClassVar[bool] = False
-    """Whether making or changing a table would end a transaction, or cannot stand in one: then it is done before."""
 
     def __init__(self, where: str, schema: str, pauses: Sequence[float] = ()) -> None:
-        self.where, self.schema, self.pauses = where, schema, pauses
-        self._tables: dict[str, Known] | None = None
-        self._made: set[str] = set()
-        """The temporary tables that there may be."""
+        super().__init__(where, schema)
+        self.pauses = pauses
 
-    # What a kind says in its own way.
-
-    def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        """The rows that a statement gives; it opens the connection where there is none. Raises WarehouseError where that cannot be."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def told(self, error: Exception) -> tuple[str, str]:
-        """What went wrong, without anything that may be data, and what to do."""
-        raise NotImplementedError
-
-    @property
-    def lost(self) -> bool:
-        """Whether the connection was lost, so that what it was in may be tried again."""
-        return False
-
-    def quoted(self, name: str) -> str:
-        """A name as a statement has it."""
-        return quoted(name)
-
-    def text(self, value: str) -> str:
-        """A text as a statement has it."""
-        return text(value)
-
-    def kind(self, type_: str) -> str:
-        """What the warehouse calls a type of DuckDB's, as `look` gives it, too."""
-        return type_
-
-    def fold(self, name: str) -> str:
-        """A column's name, so that it equals those that are the same to the warehouse."""
-        return name
-
-    def name(self, table: str) -> str:
-        return f"{self.quoted(self.schema)}.{self.quoted(table)}"
-
-    def temporary(self, table: str) -> str:
-        """What a temporary table is called."""
-        return f"temp.{table}"
-
-    def prepare(self, load: Upsert) -> None:
-        """Make what a load needs, for a warehouse that can make no temporary table in a transaction."""
-
-    def keep(self, table: str, select: str) -> None:
-        """Keep what a SELECT gives in a temporary table, until the load ends or it is discarded."""
-        self._made.add(table)
-        self.ask(f"CREATE TEMP TABLE {table} AS {select}")
-
-    def discard(self, table: str) -> None:
-        """Keep it no longer; something else may be kept in its place."""
-        self.ask(f"DROP TABLE {self.temporary(table)}")
-
-    def standing(self, table: str, where: str) -> int:
-        """How many rows of a table are so, by columns of ours."""
-        ((number,),) = self.ask(f"SELECT count(*) FROM {self.name(table)} WHERE {where}")
-        return int(number)
-
-    def constraints(self, key: Sequence[str]) -> list[str]:
-        """What stands behind the columns of a table with a key."""
-        return []
-
-    def make_schema(self) -> None:
-        """Where there is none."""
-        raise NotImplementedError
-
-    def look(self) -> dict[str, Known]:
-        """All tables of the schema, by their folded names."""
-        raise NotImplementedError
-
-    def add(self, table: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows into one of `OURS`, by name; instants are microseconds, `columns` are those that any row has."""
-        raise NotImplementedError
+    # What a kind says in its own way, besides its dialect.
 
     def unfit(self, table: Table) -> Sequence[Unfit]:
         return ()
@@ -190,54 +64,8 @@ class SqlWarehouse:
         """As `put`, some columns of files, for which a temporary table may be called `table`."""
         raise NotImplementedError
 
-    def instant(self, micros: int | str) -> str:
-        """An instant, from microseconds since 1970, or an expression of them."""
-        raise NotImplementedError
-
-    def place(self, column: str) -> list[str]:
-        """The four numbers of a record's place (`hub.segment.PLACE`) out of a column."""
-        raise NotImplementedError
-
-    def comparable(self, value: str, type_: str) -> str:
-        """A value as one that can be compared, in the order in which DuckDB has them."""
-        return value
-
-    def digest(self, values: Mapping[str, str]) -> str:
-        """What is the same for the same values, and for no others; they come with their types."""
-        listed = ", ".join(f"CAST({value} AS VARCHAR)" for value in values)
-        return f"md5(CAST(to_json(list_value({listed})) AS VARCHAR))"
-
-    def before(self, one: Sequence[str], other: Sequence[str]) -> str:
-        """Whether some numbers come before others: the first that differ decide."""
-        return f"row({', '.join(one)}) < row({', '.join(other)})"
-
-    def later(self, one: str, other: str) -> str:
-        """The later of two instants, or the one that is not NULL."""
-        return f"greatest({one}, {other})"
-
-    def values(self, alias: str, names: Sequence[str], rows: Sequence[Sequence[int]]) -> str:
-        """A table expression of numbers, with names behind its alias."""
-        listed = ", ".join(f"({', '.join(map(str, row))})" for row in rows)
-        return f"(VALUES {listed}) AS {alias}({', '.join(names)})"
-
-    def joined(self, value: str, order: Sequence[str]) -> str:
-        """The texts of a group behind each other, in an order."""
-        return f"string_agg({value}, '' ORDER BY {', '.join(order)})"
-
-    def alter(self, table: str, changes: Sequence[str]) -> None:
-        """Change a table's columns."""
-        for change in changes:
-            self.ask(f"ALTER TABLE {self.name(table)} {change}")
-
-    def words(self, said: str | None, of_table: bool) -> str | None:
-        """A description of a table or column, as far as the warehouse can hold it."""
-        return said
-
-    def describe(self, table: str, words: Mapping[str | None, str | None]) -> None:
-        """Say in the warehouse what some columns of a table are, and (None) the table itself."""
-        for column, said in words.items():
-            what = f"TABLE {self.name(table)}" if column is None else f"COLUMN {self.name(table)}.{self.quoted(column)}"
-            self.ask(f"COMMENT ON {what} IS {'NULL' if said is None else self.text(said)}")
+    def prepare(self, load: Upsert) -> None:
+        """Make what a load needs, for a warehouse that can make no temporary table in a transaction."""
 
     # What all do alike.
 
@@ -255,7 +83,7 @@ class SqlWarehouse:
 
     @_saying
     def hubs(self) -> Sequence[str]:
-        if not self._is_ours("_syncer_receipts", _RECEIPTS.keys() - _LATER):
+        if not self._is_ours("_syncer_receipts", RECEIPTS.keys() - LATER):
             return []
         return [str(hub) for (hub,) in self.ask(f"SELECT DISTINCT hub FROM {self.name('_syncer_receipts')} ORDER BY 1")]
 
@@ -288,11 +116,6 @@ class SqlWarehouse:
         receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)}"
         found = self.ask(f"SELECT DISTINCT hub, source FROM {receipts}")
         return {str(hub) for hub, _ in found}, tuple(sorted({str(source) for _, source in found if source is not None}))
-
-    def _there(self, column: Column, columns: Container[str]) -> str:
-        """What a column is called in the table: as it was before, where it has not been renamed yet."""
-        names = [column.name, *column.was]
-        return next((name for name in names if self.fold(name) in columns), column.name)
 
     def commit(self, batch: Batch) -> Receipt:
         """As every warehouse; where its connection was lost, it is tried again, whole: its number tells whether it had been committed."""
@@ -368,7 +191,7 @@ class SqlWarehouse:
 
     @_saying
     def rejects(self, samples: int = 5) -> Sequence[Rejected]:
-        if not self._is_ours("_syncer_rejects", _REJECTS):
+        if not self._is_ours("_syncer_rejects", REJECTS):
             return []
         found = []
         for collection, name, type_, whole, count, reason, segment in self.ask(
@@ -402,123 +225,6 @@ class SqlWarehouse:
         if last + 1 != batch.load:
             raise WarehouseError(f"{self.where}: load {batch.load} of {batch.table.name} is not the next; another loader was here")
         return None
-
-    def _shape(self, table: Table, hub: str, named: Iterable[str]) -> None:
-        """Make the table what the spec declares. A retyped column is made anew: the load fills it."""
-        there, declared = self._known(table.name), table.types
-        self._require_own(table, named)
-        if not there.columns:
-            added = {**OF_VERSIONS, **ADDED} if table.keeps_versions else ADDED
-            self._unsettle(table)
-            self._create(table.name, {**declared, **added}, [*table.key, "_version"] if table.keeps_versions else table.key)
-        else:
-            self._rename(table)
-            kinds = {self.fold(column): kind for column, kind in self._known(table.name).columns.items()}
-            odd = {column: self.kind(type_) for column, type_ in declared.items() if kinds.get(self.fold(column)) != self.kind(type_)}
-            retyped = [column for column in odd if self.fold(column) in kinds]
-            for column in retyped:
-                self._may_retype(table, hub, column, f"{kinds[self.fold(column)]}, the spec says {odd[column]}")
-            if odd:
-                self._unsettle(table)
-                self._tables = None
-            if retyped:
-                self.alter(table.name, [f"DROP COLUMN {self.quoted(column)}" for column in retyped])
-            if odd:
-                self.alter(table.name, [f"ADD COLUMN {self.quoted(column)} {kind}" for column, kind in odd.items()])
-        self._comment(table.name, table.comment, {column.name: column.comment for column in table.columns} | _ADDED_COMMENTS)
-
-    def _require_own(self, table: Table, named: Iterable[str]) -> None:
-        """Raises WarehouseError where a column is there that the spec names, or was to have before, for the first time: somebody else made
-        it."""
-        there = {self.fold(name) for name in self._known(table.name).columns}
-        taken = (self._there(column, there) for column in table.columns)  # by the names of before, where these are to be renamed
-        declared = {self.fold(name): name for name in taken if self.fold(name) in there}
-        if declared.keys() <= {self.fold(name) for name in named}:
-            return
-        known = self._ever_named(table)
-        if known and (foreign := sorted(declared.keys() - known)):
-            columns = ", ".join(declared[name] for name in foreign)
-            raise WarehouseError(
-                f"{self.where}: {self.schema}.{table.name} has {columns}, which syncer did not make; rename that there, or give the "
-                "property another name (`from` says where its values are)"
-            )
-
-    def _ever_named(self, table: Table) -> set[str]:
-        """The columns that a table was ever declared to have, folded; none where that is not known."""
-        prints, receipts = f"CAST(properties AS {self.kind('VARCHAR')})", self.name("_syncer_receipts")
-        found = self.ask(f"SELECT DISTINCT {prints} FROM {receipts} WHERE collection = {self.text(table.name)}")
-        return {self.fold(name) for (one,) in found for name in json.loads(one or "{}") if not name.startswith(" ")}
-
-    def _unsettle(self, table: Table) -> None:
-        """Before a table's shape changes apart from its load: should that die in between, the next one fills every column anew."""
-        if self.shapes_apart:
-            names = self._ever_named(table) | set(table.types)
-            changed = f"properties = {self.text(json.dumps(dict.fromkeys(sorted(names), '')))}"
-            self.ask(f"UPDATE {self.name('_syncer_receipts')} SET {changed} WHERE collection = {self.text(table.name)}")
-
-    def _rename(self, table: Table) -> None:
-        """Give columns that were called otherwise before the names of today."""
-        there = {self.fold(name) for name in self._known(table.name).columns}
-        for column in table.columns:
-            old = self._there(column, there)
-            if old != column.name and self.fold(old) in there:
-                self._unsettle(table)
-                self.ask(
-                    f"UPDATE {self.name('_syncer_rejects')} SET property = {self.text(column.name)} "
-                    f"WHERE collection = {self.text(table.name)} AND property = {self.text(old)}"
-                )
-                self.ask(f"ALTER TABLE {self.name(table.name)} RENAME COLUMN {self.quoted(old)} TO {self.quoted(column.name)}")
-                self._tables = None
-
-    def _create(self, table: str, columns: Mapping[str, str], key: Sequence[str] = ()) -> None:
-        kinds = {column: self.kind(type_) for column, type_ in columns.items()}
-        listed = [f"{self.quoted(column)} {kind}" for column, kind in kinds.items()]
-        self.ask(f"CREATE TABLE {self.name(table)} ({', '.join(listed + self.constraints(key))})")
-        self._known(table).columns.update(kinds)
-
-    def _may_retype(self, table: Table, hub: str, column: str, difference: str) -> None:
-        """Raises WarehouseError where the hub could not fill the column anew for every row."""
-        why = "it is of the key" if column in table.key else None
-        if self._has_strangers(table, hub):
-            why = "rows came from another hub"
-        if why:
-            place = f"{self.where}: {self.schema}.{table.name}.{column}"
-            raise WarehouseError(f"{place} is {difference}, but {why}; drop the table, or name another --schema")
-
-    def _is_ours(self, table: str, columns: Iterable[str]) -> bool:
-        """Whether a table is there. Raises WarehouseError where it is another one than syncer makes, with these columns."""
-        there = self._known(table).columns
-        if missing := there and set(columns).difference(there):
-            place = f"{self.where}: {self.schema}.{table}"
-            raise WarehouseError(f"{place} is not syncer's (it has no column {min(missing)}); name another --schema")
-        return bool(there)
-
-    def _has_strangers(self, table: Table, hub: str, hubs: Collection[str] = ()) -> bool:
-        """Whether there are rows of another hub; they are looked at only where something of others was received, or nothing of this one.
-
-        Raises WarehouseError where the table is not syncer's at all.
-        """
-        self._is_ours(table.name, ADDED)
-        return {*hubs} != {hub} and bool(
-            self.ask(f"SELECT 1 FROM {self.name(table.name)} WHERE NOT (_segment LIKE {self.text(hub + '/%')}) LIMIT 1")
-        )
-
-    def _comment(self, table: str, comment: str | None, columns: Mapping[str, str | None]) -> None:
-        """Keep what the warehouse says of the table and its columns as the spec has it."""
-        known, comment = self._known(table), self.words(comment, of_table=True)
-        columns = {name: self.words(said, of_table=False) for name, said in columns.items()}
-        told: dict[str | None, str | None] = {None: comment} if known.comment != comment else {}
-        told |= {name: words for name, words in columns.items() if name in known.columns and known.comments.get(name) != words}
-        if told:
-            self.describe(table, told)
-        known.comment = comment
-        known.comments |= {name: words for name, words in told.items() if name is not None}
-
-    def _kept(self, table: Table) -> list[str]:
-        """Columns that the spec no longer names: what they hold stays."""
-        declared = {self.fold(column.name) for column in table.columns} | ADDED.keys() | OF_VERSIONS.keys()
-        known = self._known(table.name)
-        return [name for name in known.columns if self.fold(name) not in declared and name not in known.computed]
 
     def _of_table(self, batch: Batch) -> str:
         """Whether a row of syncer's own tables is of a batch's table."""
@@ -592,17 +298,6 @@ class SqlWarehouse:
         yield
         self.ask("COMMIT")
 
-    def _make_ours(self) -> None:
-        """The schema, and syncer's own tables in it, where they are not there."""
-        self.make_schema()
-        for table, (comment, columns) in OURS.items():
-            if not self._is_ours(table, columns.keys() - _LATER):
-                self._create(table, columns)
-                self._comment(table, comment, {})
-            if lacking := {column: self.kind(type_) for column, type_ in columns.items() if column not in self._known(table).columns}:
-                self.alter(table, [f"ADD COLUMN {self.quoted(column)} {kind}" for column, kind in lacking.items()])
-                self._known(table).columns.update(lacking)
-
     @contextlib.contextmanager
     def _tidy(self) -> Iterator[None]:
         """Leave nothing behind: a transaction is rolled back on any error, which is told as one of ours, and temporary tables go."""
@@ -628,21 +323,3 @@ class SqlWarehouse:
         if rows:
             columns = {name: kind for name, kind in OURS[table][1].items() if any(row.get(name) is not None for row in rows)}
             self.add(table, columns, rows)
-
-    def _known(self, table: str) -> Known:
-        """What is known of a table. It is looked up once for all of a schema."""
-        if self._tables is None:
-            self._tables = self.look()
-        return self._tables.setdefault(self.fold(table), Known())
-
-
-def cut(value: Any, most: int) -> Any:
-    """A value of syncer's own tables: a rejected one may be longer than a column, of so many bytes, and is shown in part."""
-    is_long = isinstance(value, str) and len(value.encode()) > most
-    return value[:LONGEST_SHOWN] + "…" if is_long else value
-
-
-def stepwise(one: Sequence[str], other: Sequence[str]) -> str:
-    """`SqlWarehouse.before`, for dialects that cannot compare rows."""
-    first = f"{one[0]} < {other[0]}"
-    return first if len(one) == 1 else f"({first} OR ({one[0]} = {other[0]} AND {stepwise(one[1:], other[1:])}))"
