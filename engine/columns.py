@@ -20,7 +20,7 @@ What each type takes (everything else is a reject; JSON null and a missing value
 | json | everything, byte for byte | half a surrogate pair |
 | T[] | lists whose every element is null or a T | anything but a list |
 
-Texts and lists are taken apart by DuckDB only where JSON's escapes or brackets ask for it.
+DuckDB's JSON functions are asked only for texts with escapes, and for lists.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from .record import items, text_of
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_QUOTE = '"'
 _ODD_IN_JSON = re.compile(r"[\x00-\x1f\ud800-\udfff]|\\u[dD][89a-fA-F]")
 
 
@@ -55,18 +56,20 @@ def _characters(raw: str) -> str:
 
 def _unquoted(raw: str) -> str:
     """SQL for what may be a number or an instant, in quotes or not; what has escapes is none, as it is read here."""
-    return f"(CASE WHEN prefix({raw}, '\"') THEN substring({raw}, 2, length({raw}) - 2) ELSE {raw} END)"
+    return f"(CASE WHEN prefix({raw}, '{_QUOTE}') THEN substring({raw}, 2, length({raw}) - 2) ELSE {raw} END)"
 
 
 def characters(raw: str) -> str:
     """SQL for a JSON value as plain text, from its exact text: a string's characters, any other value's exact text."""
-    return f"(CASE WHEN prefix({raw}, '\"') THEN {_characters(raw)} ELSE {raw} END)"
+    return f"(CASE WHEN prefix({raw}, '{_QUOTE}') THEN {_characters(raw)} ELSE {raw} END)"
 
 
 class ColumnType(Struct, frozen=True):
     """What a property may be declared as. `duckdb` is the type's name there."""
 
     duckdb: ClassVar[str]
+    list_forms: ClassVar[Sequence[str]] = ("VARCHAR", "BOOLEAN", "BIGINT", "UBIGINT", "NULL")
+    """The JSON types of elements of lists that can be read fast: DuckDB writes them anew, numbers with fractions not as they were."""
 
     def sql(self, raw: str) -> str:
         """DuckDB's reading of a value, from its exact JSON text: an expression of VARCHAR that may be NULL."""
@@ -80,15 +83,12 @@ class ColumnType(Struct, frozen=True):
         """SQL for the value that a canonical text stands for."""
         return f"CAST({text} AS {self.duckdb})"
 
-    forms: ClassVar[Sequence[str]] = ("VARCHAR", "BOOLEAN", "BIGINT", "UBIGINT", "NULL")
-    """The JSON types of elements of lists that can be read fast: DuckDB writes them anew, numbers with fractions not as they were."""
-
     def list_sql(self, raw: str) -> str:
         """The fast reading of a list, from its exact text; NULL where some element is odd."""
         listed = f"list_transform(json_extract({raw}, '$[*]'), lambda _syncer_one: {self.sql('CAST(_syncer_one AS VARCHAR)')})"
         forms = f"json_type({raw}, '$[*]')"
         values = f"list_count({listed}) = len(list_filter({forms}, lambda _syncer_one: _syncer_one <> 'NULL'))"
-        return f"CASE WHEN list_has_all({list(self.forms)}, {forms}) AND {values} THEN {listed} END"
+        return f"CASE WHEN list_has_all({list(self.list_forms)}, {forms}) AND {values} THEN {listed} END"
 
 
 class String(ColumnType, frozen=True):
@@ -96,7 +96,7 @@ class String(ColumnType, frozen=True):
 
     def sql(self, raw: str) -> str:
         is_other = f"{raw} = 'null' OR prefix({raw}, '{{') OR prefix({raw}, '[')"
-        return f"CASE WHEN prefix({raw}, '\"') THEN {_characters(raw)} WHEN {is_other} THEN NULL ELSE {raw} END"
+        return f"CASE WHEN prefix({raw}, '{_QUOTE}') THEN {_characters(raw)} WHEN {is_other} THEN NULL ELSE {raw} END"
 
     def convert(self, raw: str) -> str:
         if raw[0] in "{[":
@@ -138,16 +138,22 @@ class Integer(ColumnType, frozen=True):
             raise Reject("is too large for 64 bits")
         return str(int(exact))
 
+    def list_sql(self, raw: str) -> str:
+        whole = f"list_has_all(['BIGINT', 'UBIGINT', 'NULL'], json_type({raw}, '$[*]'))"
+        texts = f"json_extract_string({raw}, '$[*]')"
+        cast = f"TRY_CAST({texts} AS BIGINT[])"
+        return f"CASE WHEN {whole} AND list_count({cast}) = list_count({texts}) THEN {cast} END"
+
 
 class Number(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "DOUBLE"
 
-    forms = ("DOUBLE", *ColumnType.forms)
+    list_forms: ClassVar[Sequence[str]] = ("DOUBLE", *ColumnType.list_forms)
 
     def sql(self, raw: str) -> str:
         cast = f"TRY_CAST({_unquoted(raw)} AS DOUBLE)"
         nearest = f"CASE WHEN {cast} = 0 THEN 0 ELSE {cast} END"
-        is_number = f"{raw} BETWEEN '-' AND '9~' OR regexp_full_match({raw}, '\"{_NUMBER.pattern}\"')"
+        is_number = f"{raw} BETWEEN '-' AND '9~' OR regexp_full_match({raw}, '{_QUOTE}{_NUMBER.pattern}{_QUOTE}')"
         return f"CASE WHEN ({is_number}) AND isfinite({cast}) THEN {nearest} END"
 
     def convert(self, raw: str) -> str:
@@ -169,7 +175,7 @@ class Decimal(ColumnType, frozen=True):
     def sql(self, raw: str) -> str:
         before, after = self.precision - self.scale, self.scale
         whole = f"(0|[1-9][0-9]{{0,{before - 1}}})" if before else "0"
-        part = f"(\\.[0-9]{{1,{after}}}0*)?" if after else ""
+        part = f"(\\.[0-9]{{1,{after}}}0*)?" if after else "(\\.0+)?"
         text = _unquoted(raw)
         return f"CASE WHEN regexp_full_match({text}, '-?{whole}{part}') THEN TRY_CAST({text} AS {self.duckdb}) END"
 
@@ -213,11 +219,11 @@ class Timestamp(ColumnType, frozen=True):
             return "CAST(NULL AS TIMESTAMPTZ)"
         day, time = r"\d{4}-\d\d-\d\d", r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
         text = _unquoted(raw)
-        with_offset = rf"regexp_full_match({raw}, '\"{day}[T ]{time}(Z|[+-](0\d|1[0-4]):?[0-5]\d)\"')"
-        plain = f"{raw} BETWEEN '\"0001-01-02' AND '\"9999-12-31'"  # no offset leads out of the years 1 to 9999
+        with_offset = rf"regexp_full_match({raw}, '{_QUOTE}{day}[T ]{time}(Z|[+-](0\d|1[0-4]):?[0-5]\d){_QUOTE}')"
+        plain = f"{raw} BETWEEN '{_QUOTE}0001-01-02' AND '{_QUOTE}9999-12-31'"  # no offset leads out of the years 1 to 9999
         readings = f"WHEN {plain} AND {with_offset} THEN TRY_CAST({text} AS TIMESTAMPTZ)"
         if self.timezone == "UTC":
-            bare = rf"regexp_full_match({raw}, '\"{day}[T ]{time}\"')"
+            bare = f"regexp_full_match({raw}, '{_QUOTE}{day}[T ]{time}{_QUOTE}')"
             readings += f" WHEN {plain} AND {bare} THEN TRY_CAST({text} || 'Z' AS TIMESTAMPTZ)"
         return f"CASE {readings} END"
 
@@ -241,7 +247,7 @@ class Date(ColumnType, frozen=True):
     def sql(self, raw: str) -> str:
         if self.format != "iso":
             return "CAST(NULL AS DATE)"
-        plain = rf"{raw} >= '\"0001' AND regexp_full_match({raw}, '\"\d{{4}}-\d\d-\d\d\"')"
+        plain = f"{raw} >= '{_QUOTE}0001' AND " + rf"regexp_full_match({raw}, '{_QUOTE}\d{{4}}-\d\d-\d\d{_QUOTE}')"
         return f"CASE WHEN {plain} THEN TRY_CAST({_unquoted(raw)} AS DATE) END"
 
     def convert(self, raw: str) -> str:
@@ -255,7 +261,7 @@ class Date(ColumnType, frozen=True):
 
 class Json(ColumnType, frozen=True):
     duckdb: ClassVar[str] = "JSON"
-    forms = ("NULL",)
+    list_forms: ClassVar[Sequence[str]] = ("NULL",)
 
     def sql(self, raw: str) -> str:
         return f"CASE WHEN {raw} <> 'null' THEN CAST({raw} AS JSON) END"

@@ -22,7 +22,8 @@ from .hub import Head, Hub, Slice
 from .hub.segment import lines, run_of
 from .lists import Part
 from .project import AT, DIGEST, ODD, Projection, quoted, text
-from .values import SEPARATOR, chunks, split
+from .record import split
+from .values import SEPARATOR, chunks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -187,12 +188,15 @@ class Piece:
         try:
             longest = self._write_values(file)
             self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(str(file), longest)}")
-        except duckdb.IOException:
+        except (duckdb.IOException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as error:
             raise HubError(f"{self._named()}: cannot be read ({type(error).__name__})") from error
         finally:
             file.unlink(missing_ok=True)
+        (found,) = self.con.execute("SELECT count(*) FROM plain").fetchone() or (0,)
+        if found != self.records:
+            raise HubError(f"{self._named()}: {found:,} of {self.records:,} records were read; report this with the hub")
         return self._mend()
 
     def _write_values(self, file: Path) -> int:
@@ -201,10 +205,10 @@ class Piece:
         with file.open("wb") as out:
             for place, head in zip(self.starts, self.heads, strict=True):
                 behind = place
-                for lines, refused in self._values(head):
-                    out.write(_END.join([*lines, b""]))
+                for values, refused in self._values(head):
+                    out.write(_END.join([*values, b""]))
                     self.refused.update(behind + at for at in refused)
-                    behind, longest = behind + len(lines), max(longest, *map(len, lines))
+                    behind, longest = behind + len(values), max(longest, *map(len, values), 0)
                 if behind - place != head.records:
                     why = f"it holds {behind - place:,} records, and its head says {head.records:,}"
                     raise Damaged(f"{self.collection}/{head.name}", why)
@@ -219,8 +223,7 @@ class Piece:
             if self.projection.of_parent:
                 parts.append(list(islice(of_parents, len(values))))
             if self.projection.digested:
-                digests = (md5(record, usedforsecurity=False).hexdigest().encode() for record in split(ndjson))
-                parts.append([b"" if at in refused else digest for at, digest in enumerate(digests)])
+                parts.append([md5(record, usedforsecurity=False).hexdigest().encode() for record in split(ndjson)])
             yield list(map(SEPARATOR.join, zip(*parts, strict=True))) if len(parts) > 1 else values, refused
 
     def _of_parents(self, head: Head) -> Iterator[bytes]:
@@ -343,7 +346,10 @@ class Piece:
 
     def _slices(self, head: Head) -> Iterator[tuple[int, bytes]]:
         """Of each slice, how many records it has, and the parent's values as JSON; null where none are kept."""
-        for one in self.hub.slices(self.collection, head.name) or [Slice(0, 1, head.records, None)]:
+        slices = self.hub.slices(self.collection, head.name) or [Slice(0, 1, head.records, None)]
+        if (records := sum(one.records for one in slices)) != head.records:
+            raise Damaged(f"{self.collection}/{head.name}", f"its lists have {records:,} records, and its head says {head.records:,}")
+        for one in slices:
             yield one.records, msgspec.json.encode(one.parent)
 
     def _parents(self) -> list[bytes]:

@@ -24,7 +24,7 @@ _SHORTEST_LIMIT = 2**20
 AT, ODD = "_syncer_at", "_syncer_odd"
 _NONE, _BEHIND = "_syncer_none", "_syncer_behind"
 DIGEST = "_syncer_digest"
-"""What tells whether two records are the same, byte for byte; NULL where that is not known."""
+"""What tells whether two records are the same, byte for byte."""
 
 
 def quoted(name: str) -> str:
@@ -98,7 +98,7 @@ class Projection(Struct, frozen=True, dict=True):
         raws = [*(() if self.own.paths else [_NONE]), *self._raws.values(), *([DIGEST] if self.digested else []), _BEHIND]
         read = f"SELECT row_number() OVER () - 1 AS {AT}, * FROM {lines_of([file], raws, longest)}"
         columns = [_Column(ordinal, name, prop, self._raws) for ordinal, (name, prop) in enumerate(self.properties.items())]
-        matched = ", ".join(f"{one.found} AS {one.raw}" for one in columns if one.found)
+        matched = ", ".join(f"{one.found} AS {one.raw}" for one in columns if one.found is not None)
         names = ", ".join(one.column for one in columns)
         values = ", ".join(f"{one.value} AS {one.column}" for one in columns)
         odd = ", ".join(f"CASE WHEN {one.odd} THEN {one.ordinal} END" for one in columns)
@@ -127,9 +127,9 @@ class _Column:
     def __init__(self, ordinal: int, name: str, prop: Property, raws: Mapping[tuple[bool, Path], str]) -> None:
         self.ordinal, self.prop, self.column = ordinal, prop, quoted(name)
         texts = [raws[bool(prop.parent), path] for path in prop.paths(name)]
-        self.found = self._found(_first(texts)) if prop.match or len(texts) > 1 else ""
-        """What its exact text is, where that takes more than one column; NULL where it has none."""
-        self.raw = f"_syncer_found_{ordinal}" if self.found else texts[0]
+        self.found = self._found(_first(texts)) if prop.match or len(texts) > 1 else None
+        """What its exact text is, where it does not stand in one column; NULL where it has none."""
+        self.raw = texts[0] if self.found is None else f"_syncer_found_{ordinal}"
 
     def _found(self, raw: str) -> str:
         if self.prop.match is None:

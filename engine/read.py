@@ -13,6 +13,7 @@ from .exchange import Listing, Page, Request
 from .properties import Property
 from .record import NoRecords, NotJson, cut
 from .spec import Collection, Route
+from .values import integers_at
 
 _Values = Sequence[int | str | None]
 
@@ -78,4 +79,10 @@ def _reader(name: str, prop: Property) -> Callable[[Sequence[bytes]], _Values]:
             return None
         return int(text) if is_number and text is not None else text
 
-    return lambda documents: list(map(value, raws(documents)))
+    def values(documents: Sequence[bytes]) -> _Values:
+        return [value(raw) for raw in raws(documents)]
+
+    if not is_plain or len(prop.paths(name)) > 1:
+        return values
+    integers = integers_at(prop.paths(name)[0])
+    return lambda documents: integers(documents) or values(documents)

@@ -76,6 +76,11 @@ def items(raw: str) -> list[str]:
     return [raw[first:last] for _, first, last in _parts(raw, 0)]
 
 
+def split(lines: bytes) -> list[bytes]:
+    """Records that stand one a line, each with a newline behind it."""
+    return lines.split(b"\n")[:-1]
+
+
 def text_of(raw: str | None) -> str | None:
     """A JSON value as plain text: a string's characters, any other value's exact text; None for null and for nothing."""
     if raw is None or raw == "null":

@@ -103,6 +103,9 @@ class Stage:
 
         try:
             yield
+        except duckdb.OutOfMemoryException as error:
+            what = f"{MEMORY} of memory are too little to stage some records with all their columns"
+            raise HubError(f"{self.hub}: {what}; declare fewer properties, or none for the longest values") from error
         except (OSError, duckdb.IOException) as error:
             causes = (os.strerror(number) for number in _CAUSES if os.strerror(number) in str(error))
             why = next(causes, type(error).__name__)
@@ -149,7 +152,8 @@ class Stage:
         """Files of the parents of some whole lists, with the columns that `destinations.LISTS` names; one without a readable key tells of
         none."""
         properties = {word: collection.properties[word] for word in parent_key}
-        rows = [(values, one) for one in lists if (values := _parents_values(properties, one)) is not None]
+        readers = {word: prop.reader(word) for word, prop in properties.items()}
+        rows = [(values, one) for one in lists if (values := _parents_values(properties, readers, one)) is not None]
         if not rows:
             return []
         stem = self.folder.resolve() / f"{self._next():06}"
@@ -362,12 +366,14 @@ class Stage:
         return self._made
 
 
-def _parents_values(properties: Mapping[str, Property], one: WholeList) -> dict[str, str] | None:
+def _parents_values(
+    properties: Mapping[str, Property], readers: Mapping[str, Callable[[Sequence[bytes]], list[str | None]]], one: WholeList
+) -> dict[str, str] | None:
     """The values that records take from their parent, as texts that their types read; None where one has none that can be read."""
     parent, values = msgspec.json.encode(one.parent), dict[str, str]()
     for word, prop in properties.items():
         try:
-            value = prop.value(prop.reader(word)([parent])[0])
+            value = prop.value(readers[word]([parent])[0])
         except Reject:
             return None
         if value is None:

@@ -1,20 +1,21 @@
 """Many records at once -> the exact bytes of their values at some paths. Pure.
 
-msgspec takes each record apart once, for all paths, and decodes none of the values. It is strict: what it reads is JSON, but for bytes
-that are no UTF-8. What it refuses is for the slow way (`record.raw_at`), which gives the same of all else.
+msgspec takes each record apart once, for all paths, and decodes none of the values. Records are JSON texts, as `record.cut` gives them.
+What msgspec refuses all the same (it is strict) is for the slow way, `record.raw_at`, which gives the same of all else.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from .fields import Path
-from .record import raw_at
+from .record import raw_at, split
 
 SEPARATOR = b"\x1f"
 """Stands between a record's values: a control character, of which no JSON text has one."""
@@ -22,6 +23,8 @@ SEPARATOR = b"\x1f"
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _items = msgspec.json.Decoder(list[msgspec.Raw])
+_place = re.compile("0|[1-9][0-9]{0,17}")
+_plain_name = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*')
 _CHUNK = 2**18
 """So many bytes are taken apart in one go: other threads have to wait for that long."""
 
@@ -41,11 +44,12 @@ class Values:
 
     def of_lines(self, lines: bytes) -> tuple[list[bytes], list[int]]:
         """The same of many records, one a line, in UTF-8, and which of them it cannot read: of these, there is nothing."""
-        try:
+        with suppress(*UNREADABLE):
             lines.decode()
-            return list(self._members.of_lines(lines)), []
-        except UNREADABLE:
-            found = [self._alone(line) for line in split(lines)]
+            values = list(self._members.of_lines(lines))
+            if len(values) == lines.count(b"\n") and not (b"\n\n" in lines or lines[:1] == b"\n" or b"\r" in lines):
+                return values, []
+        found = [self._alone(line) for line in split(lines)]
         return [self.nothing if one is None else one for one in found], [at for at, one in enumerate(found) if one is None]
 
     def _alone(self, record: bytes) -> bytes | None:
@@ -54,7 +58,7 @@ class Values:
             found.decode()
         except UNREADABLE:
             return None
-        return found
+        return None if b"\r" in found else found
 
 
 def chunks(lines: bytes) -> Iterator[bytes]:
@@ -64,11 +68,6 @@ def chunks(lines: bytes) -> Iterator[bytes]:
         end = lines.find(b"\n", min(start + _CHUNK, len(lines) - 1)) + 1 or len(lines)
         yield lines[start:end]
         start = end
-
-
-def split(lines: bytes) -> list[bytes]:
-    """One by one; each ends with a newline."""
-    return lines.split(b"\n")[:-1]
 
 
 def texts_at(path: Path) -> Callable[[Sequence[bytes]], list[str | None]]:
@@ -85,6 +84,27 @@ def texts_at(path: Path) -> Callable[[Sequence[bytes]], list[str | None]]:
             if len(records) == 1:
                 return [raw_at(records[0].decode("utf-8", "surrogateescape"), path)]
             return [read([record])[0] for record in records]
+
+    return read
+
+
+def integers_at(path: Path) -> Callable[[Sequence[bytes]], list[int] | None]:
+    """A function from records to the whole numbers of 64 bits at a path; None where it cannot read one of them so.
+
+    It reads many records at once, in half the time of `texts_at`: of each, that is the key.
+    """
+    if not _are_plain(path.steps):
+        return lambda _: None
+    kind: Any = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    for step in reversed(path.steps):
+        kind = msgspec.defstruct("Object", [("found", kind)], rename={"found": step}, gc=False)
+    decoder, get = msgspec.json.Decoder(list[kind]), attrgetter(".".join(["found"] * len(path.steps)))
+
+    def read(records: Sequence[bytes]) -> list[int] | None:
+        try:
+            return list(map(get, decoder.decode(b"[" + b",".join(records) + b"]")))
+        except UNREADABLE:
+            return None
 
     return read
 
@@ -113,9 +133,12 @@ class _Members:
         self._get_here = _getter(kind, names, self._here)
 
     def of(self, values: Sequence[bytes]) -> list[bytes]:
-        """Their members' exact texts. Raises what msgspec raises."""
+        """Their members' exact texts, each value being one JSON text. Raises what msgspec raises."""
         objects = [value for value in values if value[:1] == b"{"]
-        found = self._joined(self._all.decode(b"[" + b",".join(objects) + b"]"))
+        decoded = self._all.decode(b"[" + b",".join(objects) + b"]")
+        if len(decoded) != len(objects):
+            raise msgspec.DecodeError("some are more than one JSON text")
+        found = self._joined(decoded)
         if len(objects) == len(values):
             return list(found)
         there = iter(found)
@@ -137,14 +160,25 @@ class _Members:
         """Of a list, what stands at its places; of all else, nothing."""
         if value[:1] != b"[":
             return self.nothing
-        items = {str(place): bytes(item) for place, item in enumerate(_items.decode(value))}
-        inner = [members.of([items.get(name, b"")])[0] for name, members in self._inner.items()]
-        return SEPARATOR.join([*(items.get(name, b"") for name in self._here), *inner])
+        items = _items.decode(value)
+        here = [_item(items, name) for name in self._here]
+        return SEPARATOR.join([*here, *(members.of([_item(items, name)])[0] for name, members in self._inner.items())])
+
+
+def _item(items: Sequence[msgspec.Raw], place: str) -> bytes:
+    """What stands at a place of a list, by its digits; empty where nothing does."""
+    is_there = _place.fullmatch(place) and int(place) < len(items)
+    return bytes(items[int(place)]) if is_there else b""
+
+
+def _are_plain(names: Iterable[str]) -> bool:
+    """Whether msgspec can have members of these names in a class."""
+    return all(map(_plain_name.fullmatch, names))
 
 
 def _object_of(names: Sequence[str]) -> type:
     """A type for objects of which only some members are wanted; of names that msgspec cannot have in a class, for all members."""
-    if all(map(re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*').fullmatch, names)):
+    if _are_plain(names):
         fields = {f"_{number}": name for number, name in enumerate(names)}
         return msgspec.defstruct("Object", [(field, msgspec.Raw, msgspec.Raw()) for field in fields], rename=fields, gc=False)
     return dict[str, msgspec.Raw]

@@ -78,6 +78,19 @@ def test_what_duckdb_keeps_of_tables_is_let_go_of_after_a_load(shop: Shop) -> No
     before = shop.target.ask(held)
     shop.load(v(1))
     assert (before, shop.target.ask(held)) == ([(True,)], [(False,)])
+    assert shop.target.ask("SELECT current_setting('memory_limit')") == [("286.1 MiB",)]
+
+
+def test_a_load_writes_nothing_into_the_folder_in_which_it_is_called(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed and not yet in the file's blocks is not let go of: it would be written out."""
+    here = shop.folder / "here"
+    here.mkdir(mode=0o500)
+    monkeypatch.chdir(here)
+    for number in range(3):
+        shop.load(*(v(one, f"{number}.00 {'x' * 120}", run=number + 1) for one in range(8_000)))
+        shop.target.ask("SELECT count(*) FROM warehouse.shop.orders")
+    assert list(here.iterdir()) == []
+    assert not Path(f"{shop.target.path}.tmp").exists()
 
 
 def test_the_beginning_of_a_file_is_left_alone_while_another_process_makes_it(tmp_path: Path) -> None:

@@ -29,10 +29,10 @@ LAYERS = [
 
 WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "transport", "fetch", "hub", "hub.store",
-    "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.upsert", "destinations.versions",
-    "destinations.sql", "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta",
-    "destinations.snowflake", "destinations.bigquery", "ahead", "parents", "keys", "met", "chain", "pull", "batch", "load", "run",
-    "compact", "look", "serve", "show",
+    "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.dialect", "destinations.upsert",
+    "destinations.versions", "destinations.shape", "destinations.sql", "destinations.staged", "destinations.duckdb",
+    "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "ahead", "parents", "keys",
+    "met", "chain", "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 }  # fmt: skip
 
 SEAMS = {

@@ -25,9 +25,12 @@ from rest_syncer.engine.hub import Head, Hub
 from rest_syncer.engine.hub.segment import encode
 from rest_syncer.engine.lists import Part
 from rest_syncer.engine.piece import RejectedValue, Staged
+from rest_syncer.engine.project import ODD as ODD_ONES
+from rest_syncer.engine.project import Projection
 from rest_syncer.engine.properties import Property, TypeName
 from rest_syncer.engine.spec import Collection
 from rest_syncer.engine.stage import Stage
+from rest_syncer.engine.values import SEPARATOR
 from tests.support import segment_file
 
 EXAMPLES = int(os.environ.get("SYNCER_EXAMPLES", "15"))
@@ -295,6 +298,41 @@ def records_with(values: Sequence[str]) -> list[bytes]:
 )
 def test_every_troublesome_value_is_read_as_the_model_reads_it_by_every_type(values: list[str]) -> None:
     assert_as_the_model_says(EVERY_KIND, records_with(values))
+
+
+PLAIN = {
+    "integer": ["1", "-9223372036854775808", '"12"'],
+    "number": ["1", "-1.5e3", "0", '"2.50"'],
+    "string": ['"x"', '"\\u00e9\\n"', '""', "1.10", "-0", "true"],
+    "boolean": ["true", "false"],
+    "date": ['"2016-11-22"'],
+    "timestamp": ['"2016-11-22T23:21:08Z"', '"2016-11-22 23:21:08.5+02:00"'],
+    "timestamp_utc": ['"2016-11-22T23:21:08"'],
+    "epoch_ms": ["1479855068123", '"1479855068123"'],
+    "decimal_9_2": ["1.5", '"1.50"', "-3"],
+    "decimal_38_0": ["1.0", "12"],
+    "json": ['{"a": 1.10 }', '"x"', "[1,2]", "-0.0"],
+    "match": ['"/customers/12"'],
+    "match_decimal": ['"EUR -1.50"'],
+    "integer[]": ["[1,null,-2]", "[]"],
+    "number[]": ["[1,2.5]"],
+    "string[]": ['["a","\\u00e9",null]'],
+    "boolean[]": ["[true,null]"],
+    "date[]": ['["2016-11-22",null]'],
+    "timestamp[]": ['["2016-11-22T23:21:08Z"]'],
+    "decimal(9,2)[]": ['["1.50",3]'],
+}
+
+
+@pytest.mark.parametrize(("kind", "raw"), [pytest.param(kind, raw, id=f"{kind}-{raw}") for kind, raws in PLAIN.items() for raw in raws])
+def test_what_is_plain_is_read_fast(tmp_path: Path, kind: str, raw: str) -> None:
+    """Else all would be read one by one, and as right as before."""
+    projection = Projection({"v": {**KINDS, **LISTS}[kind]})
+    ((line,), _) = projection.own.of_lines(f'{{"v":{raw}}}\n'.encode())
+    file = tmp_path / "values.csv"
+    file.write_bytes(line + SEPARATOR + b"\n")
+    with duckdb.connect() as con:
+        assert con.execute(f"SELECT {ODD_ONES}, v IS NULL FROM ({projection.select(str(file), 100)})").fetchall() == [("", False)]
 
 
 @thorough

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rest_syncer.engine import values as module
 from rest_syncer.engine.fields import Path
-from rest_syncer.engine.record import raw_at
-from rest_syncer.engine.values import SEPARATOR, Values, chunks, split, texts_at
+from rest_syncer.engine.record import raw_at, split
+from rest_syncer.engine.values import SEPARATOR, Values, chunks, integers_at, texts_at
 
 from .test_record import numbers, odd_texts, shapes
 
@@ -46,6 +46,47 @@ def test_many_paths_read_at_once_give_what_each_gives_alone(rows: list[Any], wan
         expected = [raw_at(line, path) or "" for path in values.paths] or [""]
         assert joined.decode().split(SEPARATOR.decode()) == (expected if at not in refused else [""] * len(expected))
     assert all("\\ud800" in lines[at] or re.search(r"\\u[dD][89a-fA-F]", lines[at]) for at in refused)
+
+
+@pytest.mark.parametrize(
+    ("lines", "values", "refused"),
+    [
+        pytest.param(b'{"a":1}{"a":2}\n\n{"a":3}\n', [b"", b"", b"3"], [0], id="two-and-none"),
+        pytest.param(b'{"a":1},{"a":2}\n{"a":3}\n', [b"", b"3"], [0], id="two-with-a-comma"),
+        pytest.param(b'{"a":[1,\r2]}\n{"a":3}\n', [b"", b"3"], [0], id="a-carriage-return"),
+        pytest.param(b"\n", [b""], [], id="nothing"),
+    ],
+)
+def test_a_line_that_is_not_one_text_keeps_others_in_their_places(lines: bytes, values: list[bytes], refused: list[int]) -> None:
+    """No hub of ours has such lines."""
+    assert Values([Path.parse("a")]).of_lines(lines) == (values, refused)
+
+
+def test_places_of_lists_are_digits() -> None:
+    values = Values([Path((step,)) for step in ("0", "2", "02", "²", "x")])
+    assert values.of([b'["a",1,[2]]', b"[]"]) == [b'"a"\x1f[2]\x1f\x1f\x1f', b"\x1f\x1f\x1f\x1f"]
+
+
+whole = st.sampled_from([0, 1, -1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30]) | st.integers()
+members = st.dictionaries(
+    names, whole | st.dictionaries(names, whole | odd_texts, max_size=2) | odd_texts | st.none() | st.booleans(), max_size=3
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(members, max_size=3), paths, shapes)
+def test_whole_numbers_read_at_once_are_those_of_their_texts(rows: list[Any], path: Path, shape: dict[str, Any]) -> None:
+    lines = [line.encode() for line in written(rows, shape)]
+    found = integers_at(path)(lines)
+    assert found is None or found == [int(text or "") for text in texts_at(path)(lines)]
+    assert found is None or all(-(2**63) <= number < 2**63 for number in found)
+
+
+def test_whole_numbers_are_read_at_once_where_all_are_such() -> None:
+    read = integers_at(Path.parse("a.b"))
+    assert read([b'{"a":{"b":7,"c":1},"b":2}', b'{"x":[],"a":{"b":-0,"b":9223372036854775807}}']) == [7, 2**63 - 1]
+    for odd in (b'{"a":{"b":"7"}}', b'{"a":{"b":7.0}}', b'{"a":{}}', b'{"a":{"b":9223372036854775808}}', b"{", b"[]"):
+        assert read([b'{"a":{"b":7}}', odd]) is None
 
 
 @pytest.mark.parametrize(

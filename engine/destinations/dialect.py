@@ -1,5 +1,5 @@
 """What a warehouse that speaks SQL says in its own way: how a statement gets there, what it calls types, and the few expressions in which
-dialects differ. Each kind is one class in one file beside this.
+dialects differ. Each kind is one class in one file beside this. I/O, through its connection.
 """
 
 from __future__ import annotations

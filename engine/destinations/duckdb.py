@@ -33,8 +33,11 @@ ROW_GROUP = 20_480
 122,880, all would wait in memory for the commit, which one core carries out."""
 
 VACUUM_EVERY = 64
-"""In so manieth a load of a table DuckDB merges its groups of rows that are not full, each load leaves one or two; and deleted rows go. In
-each load it would write most of a new table again, for the sake of a group less."""
+"""In every 64th load of a table DuckDB merges its groups of rows that are not full, of which each load leaves one or two, and drops deleted
+rows. In each load, it would write most of a new table again for the sake of one group less."""
+
+KEPT_BLOCKS = 4 * 2**20
+"""Bytes of the file's blocks that may stay in memory between two loads."""
 
 _SMALLEST = 3 * 4096
 """Bytes: a database has three headers of a block each, from its making on (duckdb.org, internals: storage)."""
@@ -142,17 +145,21 @@ class DuckDB(SqlWarehouse):
         return [f"regexp_extract({column}, {text(PLACE)}, {group})::BIGINT" for group in (1, 2, 3, 4)]
 
     def _let_go(self) -> None:
-        """Free what DuckDB keeps of the table, of which a large one would fill all that it may take: it goes when less is allowed."""
-        con = self._connection()
-        with contextlib.suppress(duckdb.OutOfMemoryException):  # some of it is in use
-            con.execute("SET memory_limit = '1MB'")
-        con.execute(f"SET memory_limit = '{self.memory}'")
+        """Free what DuckDB keeps of the file's blocks, with which it would fill all that it may take: they go when less is allowed, before
+        anything that would have to be written out."""
+        held = {str(tag): int(size) for tag, size in self.ask("SELECT tag, memory_usage_bytes FROM duckdb_memory()")}
+        blocks = held.pop("BASE_TABLE", 0)
+        if blocks > KEPT_BLOCKS:
+            with contextlib.suppress(duckdb.Error):  # some are in use
+                self.ask(f"SET memory_limit = '{sum(held.values()) + KEPT_BLOCKS}B'")
+            self.ask(f"SET memory_limit = '{self.memory}'")
 
     def _connection(self) -> DuckDBPyConnection:
         if self._con is None:
             self._con = duckdb.connect(":memory:")
             self._con.execute("SET TimeZone = 'UTC'")
             self._con.execute(f"SET memory_limit = '{self.memory}'")
+            self._con.execute(f"SET temp_directory = {text(f'{self.path}.tmp')}")
             self._con.execute("SET preserve_insertion_order = false")
             self._con.execute("SET max_vacuum_tasks = 0")
             self._con.execute("SET write_buffer_row_group_count = 1")

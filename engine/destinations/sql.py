@@ -257,13 +257,11 @@ class SqlWarehouse(Shapes):
             again = f"SELECT segment FROM {name} WHERE {mine} AND load = {batch.load}"
             self.ask(f"DELETE FROM {name} WHERE {mine} AND load <> {batch.load} AND segment IN ({again})")
 
-    def _refused(self, batch: Batch) -> str | None:
-        """A table expression of what was rejected of each version, by `_segment`; None where nothing was."""
+    def _refused(self, batch: Batch) -> str:
+        """A table expression of what was rejected of each version, by `_segment`."""
         named = ", ".join(self.text(column.name) for column in batch.table.columns)
         where = f"{self._of_table(batch)} AND NOT whole_record AND property IN ({named})"
         mine = f"FROM {self.name('_syncer_rejects')} WHERE {where}"
-        if not self.ask(f"SELECT 1 {mine} LIMIT 1"):
-            return None
         words = self.joined("property || chr(31) || raw || chr(31) || reason || chr(30)", ["property", "raw", "reason"])
         return f"(SELECT segment AS _segment, {words} AS told {mine} GROUP BY segment)"
 

@@ -337,7 +337,7 @@ class Hub:
         return decode_ndjson(self.store.get(self._file(collection, name)), f"{collection}/{name}")
 
     def records(self, collection: str, name: str) -> list[bytes]:
-        """The same, one by one."""
+        """A segment's exact records, checked. Raises Damaged."""
         return decode_records(self.store.get(self._file(collection, name)), f"{collection}/{name}")
 
     def pages(self, collection: str, name: str) -> tuple[list[StoredPage], list[bytes]]:

@@ -29,6 +29,7 @@ from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
 from ..errors import Damaged, HubError
+from ..record import split
 
 FORMAT = 1
 _HEAD, _ENVELOPES, _SLICES, _MOVED = 0x184D2A50, 0x184D2A51, 0x184D2A52, 0x184D2A53
@@ -215,8 +216,8 @@ def decode_ndjson(data: bytes, name: str) -> bytes:
 
 
 def decode_records(data: bytes, name: str) -> list[bytes]:
-    """The same, one by one."""
-    return _split(decode_ndjson(data, name))
+    """The records of a whole file. Raises Damaged like `decode_ndjson`."""
+    return split(decode_ndjson(data, name))
 
 
 def decode_pages(data: bytes, name: str) -> tuple[list[StoredPage], list[bytes]]:
@@ -224,13 +225,9 @@ def decode_pages(data: bytes, name: str) -> tuple[list[StoredPage], list[bytes]]
     records, rest = _decode_body(data, name)
     around = zstandard.ZstdDecompressor().decompressobj().decompress(rest[8:]).splitlines()
     try:
-        return [msgspec.json.decode(line, type=StoredPage) for line in around], _split(records)
+        return [msgspec.json.decode(line, type=StoredPage) for line in around], split(records)
     except msgspec.MsgspecError:
         raise Damaged(name, "what it keeps of the answers cannot be read") from None
-
-
-def _split(lines: bytes) -> list[bytes]:
-    return lines.split(b"\n")[:-1]
 
 
 def _decode_body(data: bytes, name: str) -> tuple[bytes, bytes]:
