@@ -73,7 +73,7 @@ def chunks(lines: bytes) -> Iterator[bytes]:
 def texts_at(path: Path) -> Callable[[Sequence[bytes]], list[str | None]]:
     """A function from records to the exact texts at a path, None where there is nothing: what `raw_at` gives, fast.
 
-    It reads many records at once. Raises ValueError, LookupError or RuntimeError where one of them is no JSON.
+    It reads many records at once. Raises ValueError, LookupError or RuntimeError where one of them turns out to be no JSON text.
     """
     values = Values([path])
 
@@ -129,8 +129,8 @@ class _Members:
         kind = _object_of(names)
         self._all: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]  # made at run time
         self._each: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
-        self._get = {name: _getter(kind, names, [name]) for name in self._inner}
-        self._get_here = _getter(kind, names, self._here)
+        self._get = {name: _getter(names, [name]) for name in self._inner}
+        self._get_here = _getter(names, self._here)
 
     def of(self, values: Sequence[bytes]) -> list[bytes]:
         """Their members' exact texts, each value being one JSON text. Raises what msgspec raises."""
@@ -184,9 +184,9 @@ def _object_of(names: Sequence[str]) -> type:
     return dict[str, msgspec.Raw]
 
 
-def _getter(kind: type, names: Sequence[str], wanted: Sequence[str]) -> Callable[[Any], Sequence[bytes]]:
-    """A function from an object to the members that are wanted."""
-    if not issubclass(getattr(kind, "__origin__", kind), msgspec.Struct):
+def _getter(names: Sequence[str], wanted: Sequence[str]) -> Callable[[Any], Sequence[bytes]]:
+    """A function from an object of `_object_of` these names to the members that are wanted."""
+    if not _are_plain(names):
         return lambda members: [members.get(name, b"") for name in wanted]
     fields = [f"_{names.index(name)}" for name in wanted]
     if len(fields) == 1:

@@ -21,7 +21,7 @@ from rest_syncer.engine.columns import ColumnType, List, Reject
 from rest_syncer.engine.errors import HubError
 from rest_syncer.engine.fields import Path as JsonPath
 from rest_syncer.engine.fields import Pattern
-from rest_syncer.engine.hub import Head, Hub
+from rest_syncer.engine.hub import Head, Hub, Slice
 from rest_syncer.engine.hub.segment import encode
 from rest_syncer.engine.lists import Part
 from rest_syncer.engine.piece import RejectedValue, Staged
@@ -651,6 +651,15 @@ def test_a_segment_that_holds_another_number_of_records_than_it_says_is_named(tm
 
     with pytest.raises(HubError, match=rf"^segment things/{BAD}: is damaged \(it holds {held} records, and its head says {said}\)"):
         staging_of_damaged(tmp_path, lying)
+
+
+@pytest.mark.parametrize("in_lists", [1, 3])
+def test_a_segment_whose_lists_hold_another_number_of_records_is_named(tmp_path: Path, in_lists: int) -> None:
+    hub, records = hub_with(tmp_path, {}), [b'{"id":1}', b'{"id":2}']
+    hub.append(head_of(FIRST, records), records, [{}], [Slice(0, 1, in_lists, {"name": "x"})])
+    shape = collection({"id": prop("integer"), "of": prop("string", parent="name")})
+    with Stage(hub) as stage, pytest.raises(HubError, match=rf"^segment things/{FIRST}: is damaged \(its lists have {in_lists} records"):
+        stage.rows("things", shape, [FIRST], lambda name: 0, True, Staged())
 
 
 def test_the_folder_is_gone_when_the_stage_is_closed(tmp_path: Path) -> None:
