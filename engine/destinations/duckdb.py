@@ -148,8 +148,7 @@ class DuckDB(SqlWarehouse):
         """Free what DuckDB keeps of the file's blocks, with which it would fill all that it may take: they go when less is allowed, before
         anything that would have to be written out."""
         held = {str(tag): int(size) for tag, size in self.ask("SELECT tag, memory_usage_bytes FROM duckdb_memory()")}
-        blocks = held.pop("BASE_TABLE", 0)
-        if blocks > KEPT_BLOCKS:
+        if held.pop("BASE_TABLE", 0) > KEPT_BLOCKS:
             with contextlib.suppress(duckdb.Error):  # some are in use
                 self.ask(f"SET memory_limit = '{sum(held.values()) + KEPT_BLOCKS}B'")
             self.ask(f"SET memory_limit = '{self.memory}'")
