@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import prod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from msgspec import Struct
+
+T = TypeVar("T")
 
 
 class Doc(Struct, frozen=True):
@@ -136,6 +138,11 @@ class Size(Scalar, frozen=True):
 _PLACE = re.compile("0|[1-9][0-9]{0,17}")
 
 
+def item_at(step: str, items: Sequence[T]) -> T | None:
+    """What stands at a step's place in a list; None where it is no place, or nothing stands there."""
+    return items[int(step)] if _PLACE.fullmatch(step) and int(step) < len(items) else None
+
+
 class Path(Scalar, frozen=True):
     """A way into a JSON document: names joined by dots (`_links.self.href`), digits for a place in a list (`items.0`).
 
@@ -156,18 +163,13 @@ class Path(Scalar, frozen=True):
     def text(self) -> str:
         return ".".join(step if re.fullmatch(r'[^."]+', step) else '"' + re.sub(r'(["\\])', r"\\\1", step) + '"' for step in self.steps)
 
-    @property
-    def pointer(self) -> str:
-        """The same as a JSON pointer (RFC 6901)."""
-        return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in self.steps)
-
     def of(self, document: Any) -> Any:
         """The value there, or None where there is nothing."""
         for step in self.steps:
             if isinstance(document, dict):
                 document = document.get(step)
-            elif isinstance(document, list) and _PLACE.fullmatch(step) and int(step) < len(document):
-                document = document[int(step)]
+            elif isinstance(document, list):
+                document = item_at(step, document)
             else:
                 return None
         return document

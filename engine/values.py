@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from .fields import Path
+from .fields import Path, item_at
 from .record import raw_at, split
 
 SEPARATOR = b"\x1f"
@@ -23,7 +23,6 @@ SEPARATOR = b"\x1f"
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _items = msgspec.json.Decoder(list[msgspec.Raw])
-_place = re.compile("0|[1-9][0-9]{0,17}")
 _plain_name = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*')
 _CHUNK = 2**18
 """So many bytes are taken apart in one go: other threads have to wait for that long."""
@@ -161,14 +160,9 @@ class _Members:
         if value[:1] != b"[":
             return self.nothing
         items = _items.decode(value)
-        here = [_item(items, name) for name in self._here]
-        return SEPARATOR.join([*here, *(members.of([_item(items, name)])[0] for name, members in self._inner.items())])
-
-
-def _item(items: Sequence[msgspec.Raw], place: str) -> bytes:
-    """What stands at a place of a list, by its digits; empty where nothing does."""
-    is_there = _place.fullmatch(place) and int(place) < len(items)
-    return bytes(items[int(place)]) if is_there else b""
+        here = [item_at(name, items) or b"" for name in self._here]
+        inner = [members.of([bytes(item_at(name, items) or b"")])[0] for name, members in self._inner.items()]
+        return SEPARATOR.join([*here, *inner])
 
 
 def _are_plain(names: Iterable[str]) -> bool:
