@@ -58,9 +58,8 @@ class Loader:
         for listed in self.source.spec.lists_of([name]):
             for segment, damage in self.hub.state(listed).damage.get(listed, {}).items():
                 self.hub.note(listed, segment, damage)
-        owes = self.allow_deletes
+        seen, owes = self._seen(name, table), self.allow_deletes
         while True:
-            seen = self._seen(name, table)
             last = self._manifest(name, seen.load)
             prints = property_fingerprints(collection, seen.prints)
             if seen.there and seen.prints.get(KEY, prints[KEY]) != prints[KEY]:
@@ -79,7 +78,9 @@ class Loader:
                 manifest = self._next(name, last, refill, owed or seen.renames or self._is_untold(name, last, seen))
             if manifest is None:
                 break
-            yield self._made(name, seen, last, manifest, refill)
+            done = self._made(name, seen, last, manifest, refill)
+            seen = done.seen
+            yield done
         if lacking := [*self._lacking(name, last), *self._untold(name, seen.told)]:
             raise Incomplete("; ".join(map(str, lacking)))
         if seen.held_back:
@@ -122,6 +123,7 @@ class Loader:
             source=self.source,
             stage=self.stage,
             hub_id=self.hub_id,
+            warehouse_id=self.warehouse_id,
             table=self._table(name),
             seen=seen,
             last=last,

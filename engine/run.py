@@ -32,6 +32,7 @@ from .pull import Puller
 from .schedule import Half
 from .settings import Settings, needed
 from .side_by_side import side_by_side
+from .spare import begin
 from .spec import Spec
 from .stage import WORKERS, Stage
 from .suggest import merged, worst
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 SECONDS_TO_STOP = 5.0
 """How long an interrupted run waits for the answers under way, to keep what they bring."""
+DUCKDBS = 2
+"""How many a load takes: one that stages, and one that is the warehouse, or writes what is sent there."""
 SEGMENTS_AHEAD = 2
 """How many segments of a first pass are loaded together while it still goes on."""
 
@@ -118,7 +121,8 @@ def run(
     """
     clock = clock or Clock()
     names = selected(source, options.select)
-    lists = source.spec.lists_of(names) if verb in ("pull", "run") else names
+    asks = verb in ("pull", "run")
+    lists = source.spec.lists_of(names) if asks else names
     summary = Summary(None, {name: Outcome() for name in lists})
     hub = Hub(options.hub, source.spec.name.text)
     job = _Job(source, hub, options, summary, observer or Observer(), clock, int(clock.time() * 1_000_000), verb)
@@ -127,10 +131,12 @@ def run(
         if verb != "pull":
             target = warehouse(job.to, job.schema)
             stack.callback(target.close)
+            begin(DUCKDBS)
+        if asks:
+            from .fetch import Fetcher  # and httpx, while DuckDB starts: a load asks no API
+        if target is not None:
             target.check([table_of(job.schema, name, source.spec) for name in job.collections])
-        if verb in ("pull", "run"):
-            from .fetch import Fetcher  # and httpx: a load asks no API
-
+        if asks:
             base = needed(source.spec, settings, lists)
             fetcher = stack.enter_context(
                 Fetcher(source.spec.api, settings, source.spec.label, clock, transport, job.observer.waiting, beside=hub.local)

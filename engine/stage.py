@@ -31,6 +31,7 @@ from .piece import Piece, Staged, fill
 from .plan import AsOf, WholeList
 from .project import DIGEST, Projection, Unfit, key_projection, lines_of, quoted, row_projection, text, version_projection
 from .properties import Property
+from .spare import duckdb_in_memory
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -433,9 +434,7 @@ def _parquet(files: Sequence[str]) -> str:
 
 
 def _locked_connection(folder: Path) -> DuckDBPyConnection:
-    import duckdb
-
-    con = duckdb.connect(":memory:")
+    con = duckdb_in_memory()
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET threads = 1")  # pieces are the threads: within one, DuckDB's own would only wait for each other
     con.execute(f"SET memory_limit = '{MEMORY}'")

@@ -16,8 +16,8 @@ LAYERS = [
     "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "grant", "auth", "window", "quota", "budget",
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "fits", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
-    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "transport", "fetch", "retention", "earlier", "read", "lists",
-    "newness", "piece", "stage",
+    "spare", "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "transport", "fetch", "retention", "earlier", "read",
+    "lists", "newness", "piece", "stage",
     "destinations",
     "destinations.dialect", "destinations.upsert", "destinations.versions", "destinations.shape", "destinations.sql",
     "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
@@ -28,7 +28,7 @@ LAYERS = [
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
-    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "tokens", "transport", "fetch", "hub", "hub.store",
+    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "spare", "tokens", "transport", "fetch", "hub", "hub.store",
     "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.dialect", "destinations.upsert",
     "destinations.versions", "destinations.shape", "destinations.sql", "destinations.staged", "destinations.duckdb",
     "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "ahead", "parents", "keys",
@@ -54,7 +54,7 @@ ONLY_IMPORTERS = {
     "duckdb": {
         "piece",
         "stage",
-        "destinations.staged",
+        "spare",
         "destinations.duckdb",
         "destinations.postgresql",
         "destinations.snowflake",

@@ -18,6 +18,7 @@ import duckdb
 from ..errors import WarehouseError
 from ..hub.segment import PLACE
 from ..project import quoted, text
+from ..spare import duckdb_in_memory
 from . import Batch, Receipt, Table
 from .dialect import Known
 from .sql import SqlWarehouse
@@ -87,7 +88,8 @@ class DuckDB(SqlWarehouse):
         if batch.load % VACUUM_EVERY == 0:
             self._connection().execute("RESET max_vacuum_tasks")
         receipt = super().commit(batch)
-        self._let_go()
+        if batch.files or batch.marks_gone:
+            self._let_go()
         return receipt
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
@@ -155,7 +157,7 @@ class DuckDB(SqlWarehouse):
 
     def _connection(self) -> DuckDBPyConnection:
         if self._con is None:
-            self._con = duckdb.connect(":memory:")
+            self._con = duckdb_in_memory()
             self._con.execute("SET TimeZone = 'UTC'")
             self._con.execute(f"SET memory_limit = '{self.memory}'")
             self._con.execute(f"SET temp_directory = {text(f'{self.path}.tmp')}")

@@ -72,14 +72,11 @@ class SqlWarehouse(Shapes):
     @_saying
     def identity(self, hub: str) -> str:
         with self._ready():
-            known = self._own_id() or secrets.token_hex(4)
+            ((known,),) = self.ask(f"SELECT max(warehouse) FROM {self.name('_syncer_receipts')}")
+            known = str(known or secrets.token_hex(4))
             if not self.ask(f"SELECT 1 FROM {self.name('_syncer_receipts')} WHERE hub = {self.text(hub)} AND load = 0"):
                 self._add("_syncer_receipts", [{"hub": hub, "warehouse": known, "collection": "", "load": 0}])
         return known
-
-    def _own_id(self) -> str | None:
-        ((known,),) = self.ask(f"SELECT max(warehouse) FROM {self.name('_syncer_receipts')}")
-        return str(known) if known else None
 
     @_saying
     def hubs(self) -> Sequence[str]:
@@ -96,7 +93,10 @@ class SqlWarehouse(Shapes):
         hubs, sources = self._received(table)
         strangers = bool(columns) and self._has_strangers(table, hub, hubs)
         prints = f"CAST(properties AS {self.kind('VARCHAR')})"
-        rows = self._last(hub, table.name, f"{prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0)")
+        rows = self.ask(
+            f"SELECT load, {prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0) FROM {self.name('_syncer_receipts')} "
+            f"WHERE hub = {self.text(hub)} AND collection = {self.text(table.name)} ORDER BY load DESC LIMIT 1"
+        )
         if not rows:
             return Seen(there=bool(columns), fits=fits, renames=renames, strangers=strangers, sources=sources)
         ((load, prints, gone, held_back, told),) = rows
@@ -169,25 +169,23 @@ class SqlWarehouse(Shapes):
             receipt = replace(receipt, held_back=batch.held_back + receipt.held_back)
         if has_rejects:
             self._prune_rejects(batch)
+        after = Seen().after(batch, receipt)
         row = {
+            "warehouse": batch.warehouse,
             "source": batch.source,
-            "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
-            "told_until": batch.told and (batch.told.known if receipt.held_back else batch.told.until),
+            "gone_since": after.gone,
+            "told_until": after.told or None,
             "hub": batch.hub,
             "collection": batch.table.name,
             "committed_at": batch.synced_at,
             "properties": json.dumps(batch.prints),
         }
-        self._add("_syncer_receipts", [{**row, "warehouse": self._own_id(), **asdict(receipt)}])
+        self._add("_syncer_receipts", [{**row, **asdict(receipt)}])
         return receipt
 
     @_saying
     def books(self, hub: str, collection: str) -> Mapping[int, Receipt]:
-        rows = self.ask(
-            f"SELECT load, {', '.join(map(self.quoted, BOOK))} FROM {self.name('_syncer_receipts')} "
-            f"WHERE hub = {self.text(hub)} AND collection = {self.text(collection)} AND load > 0"
-        )
-        return {int(row[0]): Receipt(*(int(value or 0) for value in row)) for row in rows}
+        return self._receipts(hub, collection, since=1)
 
     @_saying
     def rejects(self, samples: int = 5) -> Sequence[Rejected]:
@@ -209,19 +207,20 @@ class SqlWarehouse(Shapes):
         with self._ready():
             self._add("_syncer_runs", rows)
 
-    def _last(self, hub: str, collection: str, words: str) -> list[tuple[Any, ...]]:
-        """Of the last receipt for a hub's collection, its number and these words; nothing where there is none."""
-        return self.ask(
-            f"SELECT load, {words} FROM {self.name('_syncer_receipts')} "
-            f"WHERE hub = {self.text(hub)} AND collection = {self.text(collection)} ORDER BY load DESC LIMIT 1"
+    def _receipts(self, hub: str, collection: str, since: int) -> dict[int, Receipt]:
+        """The receipts of a hub's collection, from a load on."""
+        rows = self.ask(
+            f"SELECT load, {', '.join(map(self.quoted, BOOK))} FROM {self.name('_syncer_receipts')} "
+            f"WHERE hub = {self.text(hub)} AND collection = {self.text(collection)} AND load >= {since}"
         )
+        return {int(row[0]): Receipt(*(int(value or 0) for value in row)) for row in rows}
 
     def _receipt(self, batch: Batch) -> Receipt | None:
         """The receipt of a batch that was committed before. Raises WarehouseError where the batch is not the next one."""
-        rows = self._last(batch.hub, batch.table.name, ", ".join(map(self.quoted, BOOK)))
-        last = int(rows[0][0]) if rows else 0
+        receipts = self._receipts(batch.hub, batch.table.name, since=batch.load - 1)
+        last = max(receipts, default=0)
         if last == batch.load:
-            return Receipt(*(int(value or 0) for value in rows[0]))
+            return receipts[last]
         if last + 1 != batch.load:
             raise WarehouseError(f"{self.where}: load {batch.load} of {batch.table.name} is not the next; another loader was here")
         return None

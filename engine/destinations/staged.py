@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from ..project import Unfit, quoted, text
+from ..spare import duckdb_in_memory
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 ORDER = {
     "_segment": "VARCHAR", "_syncer_epoch": "INTEGER", "_syncer_run": "INTEGER", "_syncer_ordinal": "INTEGER",
@@ -37,9 +40,9 @@ def copy(rows: str, to: str, form: str, folder: Path) -> None:
 
 
 @lru_cache(maxsize=1)
-def _duckdb(folder: Path) -> duckdb.DuckDBPyConnection:
+def _duckdb(folder: Path) -> DuckDBPyConnection:
     """A DuckDB that spills into a folder. One is kept: to start another takes longer than most of what it is to do."""
-    con = duckdb.connect(":memory:")
+    con = duckdb_in_memory()
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET memory_limit = '250MB'")
     con.execute(f"SET temp_directory = {text(str(folder))}")
