@@ -43,6 +43,8 @@ T = TypeVar("T")
 PIECE_BYTES = 12 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
+COUNTING = "40MB"
+"""For keys that are counted and compared, which may be many millions: what is more spills, and takes no longer."""
 _CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 """What may keep a file from being written: DuckDB says it in the system's words, with more around them."""
 
@@ -61,14 +63,16 @@ class Stage:
         self._made = 0
         self._lock = RLock()
         self._con: DuckDBPyConnection | None = None
+        self._counter: DuckDBPyConnection | None = None
 
     def __enter__(self) -> Stage:
         self._clear()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._con is not None:
-            self._con.close()
+        for con in (self._con, self._counter):
+            if con is not None:
+                con.close()
         self._clear()
 
     def let_work(self, workers: int) -> None:
@@ -94,8 +98,21 @@ class Stage:
         if self._con is None:
             with self._writing():
                 make_folder(self.folder)
-            self._con = _locked_connection(self.folder.resolve())
+            self._con = _locked_connection(self.folder.resolve(), MEMORY)
         return self._con
+
+    def _counted(self, select: str) -> tuple[int, ...]:
+        """The numbers that a SELECT over keys gives."""
+        import duckdb
+
+        with self._writing():
+            make_folder(self.folder)
+            self._counter = self._counter or _locked_connection(self.folder.resolve(), COUNTING)
+            try:
+                row = self._counter.execute(select).fetchone()
+            except duckdb.OutOfMemoryException:  # some key is very long
+                row = self._connection().execute(select).fetchone()
+        return tuple(map(int, row or ()))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -203,16 +220,16 @@ class Stage:
         """How many records have a readable key, and how many different keys there are."""
         keys = self._keys(name, collection, parts)
         listed = ", ".join(map(quoted, collection.key))
-        row = self._connection().execute(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})").fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
+        readable, distinct = self._counted(f"SELECT count(*), count(DISTINCT k) FROM (SELECT row({listed}) AS k FROM {keys})")
+        return readable, distinct
 
     def count_lines(self, files: Sequence[Path], longest: int) -> int:
         """How many different lines some files have, each a JSON text of at most so many bytes."""
         if not files:
             return 0
         lines = lines_of([str(file.resolve()) for file in files], ["line"], longest)
-        row = self._connection().execute(f"SELECT count(DISTINCT line) FROM {lines}").fetchone()
-        return int(row[0]) if row else 0
+        (distinct,) = self._counted(f"SELECT count(DISTINCT line) FROM {lines}")
+        return distinct
 
     def lasting(self, what: str) -> Path:
         """A name for a file of lines that stays until the stage closes."""
@@ -232,8 +249,8 @@ class Stage:
             return 0
         had, has = self._keys(name, collection, held), self._keys(name, collection, met)
         keys = ", ".join(map(quoted, collection.key))
-        row = self._connection().execute(f"SELECT count(*) FROM (SELECT {keys} FROM {had} EXCEPT SELECT {keys} FROM {has})").fetchone()
-        return int(row[0]) if row else 0
+        (missing,) = self._counted(f"SELECT count(*) FROM (SELECT {keys} FROM {had} EXCEPT SELECT {keys} FROM {has})")
+        return missing
 
     def parents(
         self, name: str, collection: spec.Collection, words: Sequence[str], parent_key: Sequence[str], now: AsOf, before: AsOf | None
@@ -433,12 +450,12 @@ def _parquet(files: Sequence[str]) -> str:
     return f"read_parquet([{', '.join(map(text, files))}])"
 
 
-def _locked_connection(folder: Path) -> DuckDBPyConnection:
+def _locked_connection(folder: Path, memory: str) -> DuckDBPyConnection:
     con = duckdb_in_memory()
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET threads = 1")  # pieces are the threads: within one, DuckDB's own would only wait for each other
-    con.execute(f"SET memory_limit = '{MEMORY}'")
-    con.execute(f"SET temp_directory = {text(str(folder / 'spill'))}")
+    con.execute(f"SET memory_limit = '{memory}'")
+    con.execute(f"SET temp_directory = {text(str(folder / f'spill of {memory}'))}")
     con.execute("SET preserve_insertion_order = true")
     con.execute("SET disabled_optimizers = 'common_subexpressions'")  # it takes a square of the columns, and there are none to share
     con.execute(f"SET allowed_directories = [{text(f'{folder}/')}]")

@@ -16,8 +16,8 @@ LAYERS = [
     "paginate.step", "paginate.pages", "paginate.links", "paginate.key_set", "paginate", "grant", "auth", "window", "quota", "budget",
     "permits", "retry", "rules", "limits", "deletes", "schedule", "timers", "spec", "drift", "schema", "reference", "fits", "parse",
     "settings", "hub.segment", "hub.fold", "proof", "plan", "project", "egress", "clock", "account", "turns", "side_by_side",
-    "spare", "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "transport", "fetch", "retention", "earlier", "read",
-    "lists", "newness", "piece", "stage",
+    "spare", "freed", "hub.store", "hub.folder", "hub.bucket", "hub.loads", "hub", "tokens", "transport", "fetch", "retention", "earlier",
+    "read", "lists", "newness", "piece", "stage",
     "destinations",
     "destinations.dialect", "destinations.upsert", "destinations.versions", "destinations.shape", "destinations.sql",
     "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
@@ -28,11 +28,11 @@ LAYERS = [
 """Lower layers first: a module imports only from what stands before it."""
 
 WITH_IO = {
-    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "spare", "tokens", "transport", "fetch", "hub", "hub.store",
-    "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.dialect", "destinations.upsert",
-    "destinations.versions", "destinations.shape", "destinations.sql", "destinations.staged", "destinations.duckdb",
-    "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "ahead", "parents", "keys",
-    "met", "chain", "pull", "batch", "load", "run", "compact", "look", "serve", "show",
+    "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "spare", "freed", "tokens", "transport", "fetch", "hub",
+    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "piece", "stage", "destinations.dialect",
+    "destinations.upsert", "destinations.versions", "destinations.shape", "destinations.sql", "destinations.staged",
+    "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "ahead",
+    "parents", "keys", "met", "chain", "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 }  # fmt: skip
 
 SEAMS = {

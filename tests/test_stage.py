@@ -612,6 +612,13 @@ def test_keys_are_counted_and_compared_over_segments(tmp_path: Path, monkeypatch
         assert stage.count_missing("things", TWO_KEYS, [], [Part(two)]) == 0
 
 
+def test_keys_are_counted_that_may_be_too_long_for_what_counting_takes(tmp_path: Path) -> None:
+    with Stage(hub_with(tmp_path, {FIRST: []})) as stage:
+        file = stage.lasting("keys")
+        stage.append(file, b"".join(b'["%s"]\n' % (letter * 12 * 2**20) for letter in (b"a", b"b", b"a")))
+        assert stage.count_lines([file], longest=13 * 2**20) == 2
+
+
 # --- damage, and the lock ---------------------------------------------------------------------------------------------------
 
 GOOD, BAD = "000001-01-000000", "000001-01-000001"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 
 from ..errors import WarehouseError
+from ..freed import give_back
 from ..hub.segment import PLACE
 from ..project import quoted, text
 from ..spare import duckdb_in_memory
@@ -51,7 +52,7 @@ class DuckDB(SqlWarehouse):
     """One schema of a DuckDB file."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error,)
-    memory: ClassVar[str] = "300MB"
+    memory: ClassVar[str] = "200MB"
     """What DuckDB may take; beyond that it spills."""
 
     def __init__(self, path: str, schema: str) -> None:
@@ -87,6 +88,7 @@ class DuckDB(SqlWarehouse):
     def commit(self, batch: Batch) -> Receipt:
         if batch.load % VACUUM_EVERY == 0:
             self._connection().execute("RESET max_vacuum_tasks")
+        give_back()  # what was needed to stage the batch
         receipt = super().commit(batch)
         if batch.files or batch.marks_gone:
             self._let_go()
