@@ -49,8 +49,8 @@ SECONDS_TO_STOP = 5.0
 """How long an interrupted run waits for the answers under way, to keep what they bring."""
 DUCKDBS = 2
 """How many a load takes: one that stages, and one that is the warehouse, or writes what is sent there."""
-SEGMENTS_AHEAD = 2
-"""How many segments of a first pass are loaded together while it still goes on."""
+SEGMENTS_AHEAD = 6
+"""How many segments of a first pass are loaded together while it still goes on: a few large loads take less than many small ones."""
 
 
 class Options(Struct, frozen=True):
