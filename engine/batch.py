@@ -28,11 +28,9 @@ from .suggest import Misfit, form
 
 
 class Done(Struct, frozen=True):
-    """A load that was made: its book, what the warehouse has seen now, what a user should know, and the properties with values that did
-    not fit."""
+    """A load that was made: its book, what a user should know, and the properties with values that did not fit."""
 
     receipt: Receipt
-    seen: Seen
     note: str | None
     misfits: Sequence[Misfit]
 
@@ -129,8 +127,7 @@ class Load(Struct, frozen=True, kw_only=True, dict=True):
         with self.stage.work():
             staged = self._staged(step, warehouse.unfit(self.table))
             batch, note = self._batch(step, staged, makes_anew, now)
-            receipt = warehouse.commit(batch)
-            return Done(receipt, self.seen.after(batch, receipt), note, _misfits(batch))
+            return Done(warehouse.commit(batch), note, _misfits(batch))
 
     def _require_all(self) -> None:
         """Raises HubError where something is damaged that a history is made of."""

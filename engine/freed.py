@@ -6,8 +6,10 @@ from contextlib import suppress
 
 
 def give_back() -> None:
-    """What the C library keeps of freed memory, in each thread that ever was, goes back to the system, in some milliseconds; where it knows
-    no such call (only glibc has it), nothing happens. See malloc_trim(3)."""
+    """Let the C library give back what it keeps of freed memory, in all its arenas: this takes some milliseconds (malloc_trim(3)).
+
+    Only glibc can; elsewhere nothing happens.
+    """
     import ctypes
 
     with suppress(OSError, TypeError, AttributeError):

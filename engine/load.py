@@ -58,8 +58,9 @@ class Loader:
         for listed in self.source.spec.lists_of([name]):
             for segment, damage in self.hub.state(listed).damage.get(listed, {}).items():
                 self.hub.note(listed, segment, damage)
-        seen, owes = self._seen(name, table), self.allow_deletes
+        owes = self.allow_deletes
         while True:
+            seen = self._seen(name, table)
             last = self._manifest(name, seen.load)
             prints = property_fingerprints(collection, seen.prints)
             if seen.there and seen.prints.get(KEY, prints[KEY]) != prints[KEY]:
@@ -78,9 +79,7 @@ class Loader:
                 manifest = self._next(name, last, refill, owed or seen.renames or self._is_untold(name, last, seen))
             if manifest is None:
                 break
-            done = self._made(name, seen, last, manifest, refill)
-            seen = done.seen
-            yield done
+            yield self._made(name, seen, last, manifest, refill)
         if lacking := [*self._lacking(name, last), *self._untold(name, seen.told)]:
             raise Incomplete("; ".join(map(str, lacking)))
         if seen.held_back:

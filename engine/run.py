@@ -32,7 +32,7 @@ from .pull import Puller
 from .schedule import Half
 from .settings import Settings, needed
 from .side_by_side import side_by_side
-from .spare import begin
+from .spare import begin_duckdbs
 from .spec import Spec
 from .stage import WORKERS, Stage
 from .suggest import merged, worst
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 SECONDS_TO_STOP = 5.0
 """How long an interrupted run waits for the answers under way, to keep what they bring."""
 DUCKDBS = 2
-"""How many a load takes: one that stages, and one that is the warehouse, or writes what is sent there."""
+"""How many a load needs in any case: one that stages, and one that is the warehouse, or writes what is sent there."""
 SEGMENTS_AHEAD = 6
 """How many segments of a first pass are loaded together while it still goes on: a few large loads take less than many small ones."""
 
@@ -131,7 +131,7 @@ def run(
         if verb != "pull":
             target = warehouse(job.to, job.schema)
             stack.callback(target.close)
-            begin(DUCKDBS)
+            begin_duckdbs(DUCKDBS)
         if asks:
             from .fetch import Fetcher  # and httpx, while DuckDB starts: a load asks no API
         if target is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 _begun: deque[Future[DuckDBPyConnection]] = deque()
 
 
-def begin(number: int) -> None:
-    """Start some beside what is done next, so that as many later calls of `duckdb_in_memory` need not."""
+def begin_duckdbs(number: int) -> None:
+    """Have so many ready, or under way, for the next calls of `duckdb_in_memory`."""
     if (lacking := number - len(_begun)) > 0:
         pool = ThreadPoolExecutor(lacking)  # a process does not end in the midst of a start
         _begun.extend(pool.submit(_start) for _ in range(lacking))
@@ -22,10 +23,11 @@ def begin(number: int) -> None:
 
 def duckdb_in_memory() -> DuckDBPyConnection:
     """A DuckDB of the caller's own, which nothing was said to: one that was begun, or a new one. Raises duckdb.Error."""
-    try:
-        return _begun.popleft().result()
-    except IndexError:
-        return _start()
+    with suppress(IndexError):
+        begun = _begun.popleft()
+        if begun.exception() is None:
+            return begun.result()
+    return _start()
 
 
 def _start() -> DuckDBPyConnection:

@@ -1,6 +1,6 @@
-"""Segments -> typed rows in Parquet files: carries out a projection in a DuckDB that can reach nothing else. I/O.
+"""Segments -> typed rows in Parquet files: carries out projections in a DuckDB that can reach nothing, and counts keys in another. I/O.
 
-The connection has no warehouse attached, no network, no settings to change, and no files but those of its own temporary folder. Work is
+Neither has a warehouse attached, network, settings that can be changed, or files but those of the stage's own temporary folder. Work is
 cut into pieces of some megabytes, so that memory does not grow with what is loaded.
 """
 
@@ -11,9 +11,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import RLock, Semaphore
+from threading import Lock, RLock, Semaphore
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -43,14 +43,14 @@ T = TypeVar("T")
 PIECE_BYTES = 12 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
-COUNTING = "40MB"
+COUNTING_MEMORY = "40MB"
 """For keys that are counted and compared, which may be many millions: what is more spills, and takes no longer."""
 _CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 """What may keep a file from being written: DuckDB says it in the system's words, with more around them."""
 
 
 class Stage:
-    """A folder of temporary files in the hub, and a locked DuckDB. Use it as a context manager, under the lock `name`.
+    """A folder of temporary files in the hub, and locked DuckDBs. Use it as a context manager, under the lock `name`.
 
     What is staged is for one piece of `work`: its files are gone when that ends, or, after a crash, when the next stage of
     this name opens.
@@ -61,7 +61,7 @@ class Stage:
         self._at_work = Semaphore(workers)
         self.folder = hub.local / "stage" / name
         self._made = 0
-        self._lock = RLock()
+        self._lock, self._starting = RLock(), Lock()
         self._con: DuckDBPyConnection | None = None
         self._counter: DuckDBPyConnection | None = None
 
@@ -70,10 +70,11 @@ class Stage:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for con in (self._con, self._counter):
-            if con is not None:
-                con.close()
-        self._clear()
+        with ExitStack() as stack:
+            stack.callback(self._clear)
+            for con in (self._con, self._counter):
+                if con is not None:
+                    stack.callback(con.close)
 
     def let_work(self, workers: int) -> None:
         """So many pieces may be at work at once from now on, if they were fewer."""
@@ -95,24 +96,27 @@ class Stage:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _connection(self) -> DuckDBPyConnection:
-        if self._con is None:
-            with self._writing():
-                make_folder(self.folder)
-            self._con = _locked_connection(self.folder.resolve(), MEMORY)
-        return self._con
+        with self._starting:  # pieces are at work side by side
+            if self._con is None:
+                self._con = self._started("spill", MEMORY)
+            return self._con
 
-    def _counted(self, select: str) -> tuple[int, ...]:
+    def _counted(self, select: str) -> list[int]:
         """The numbers that a SELECT over keys gives."""
         import duckdb
 
         with self._writing():
-            make_folder(self.folder)
-            self._counter = self._counter or _locked_connection(self.folder.resolve(), COUNTING)
+            self._counter = self._counter or self._started("counting", COUNTING_MEMORY)
             try:
-                row = self._counter.execute(select).fetchone()
-            except duckdb.OutOfMemoryException:  # some key is very long
-                row = self._connection().execute(select).fetchone()
-        return tuple(map(int, row or ()))
+                (row,) = self._counter.execute(select).fetchall()
+            except duckdb.OutOfMemoryException:  # keys may be very long
+                (row,) = self._connection().execute(select).fetchall()
+        return list(map(int, row))
+
+    def _started(self, spill: str, memory: str) -> DuckDBPyConnection:
+        with self._writing():
+            make_folder(self.folder)
+        return _locked_connection(self.folder.resolve(), spill, memory)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -122,8 +126,8 @@ class Stage:
         try:
             yield
         except duckdb.OutOfMemoryException as error:
-            what = f"{MEMORY} of memory are too little to stage some records with all their columns"
-            raise HubError(f"{self.hub}: {what}; declare fewer properties, or none for the longest values") from error
+            what = f"{MEMORY} of memory, and the space beside them, are too little to stage some records"
+            raise HubError(f"{self.hub}: {what}; free space, or declare fewer properties, and none for the longest values") from error
         except (OSError, duckdb.IOException) as error:
             causes = (os.strerror(number) for number in _CAUSES if os.strerror(number) in str(error))
             why = next(causes, type(error).__name__)
@@ -450,12 +454,12 @@ def _parquet(files: Sequence[str]) -> str:
     return f"read_parquet([{', '.join(map(text, files))}])"
 
 
-def _locked_connection(folder: Path, memory: str) -> DuckDBPyConnection:
+def _locked_connection(folder: Path, spill: str, memory: str) -> DuckDBPyConnection:
     con = duckdb_in_memory()
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET threads = 1")  # pieces are the threads: within one, DuckDB's own would only wait for each other
     con.execute(f"SET memory_limit = '{memory}'")
-    con.execute(f"SET temp_directory = {text(str(folder / f'spill of {memory}'))}")
+    con.execute(f"SET temp_directory = {text(str(folder / spill))}")
     con.execute("SET preserve_insertion_order = true")
     con.execute("SET disabled_optimizers = 'common_subexpressions'")  # it takes a square of the columns, and there are none to share
     con.execute(f"SET allowed_directories = [{text(f'{folder}/')}]")

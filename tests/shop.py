@@ -97,7 +97,16 @@ class Shop:
         counted = sum(1 for one in versions if one.counted) + given["rejected"]
         files = [written(self.folder / f"rows-{self.made}.parquet", table, hub, versions)] if versions else []
         given = {"source": "shop"} | given
-        return Batch(table=table, hub=hub, files=files, prints=dict.fromkeys(table.types, "p"), named=table.types, read=counted, **given)
+        return Batch(
+            table=table,
+            hub=hub,
+            warehouse="0e0e0e0e",
+            files=files,
+            prints=dict.fromkeys(table.types, "p"),
+            named=table.types,
+            read=counted,
+            **given,
+        )
 
     def load(self, *versions: V, table: Table = ORDERS, hub: str = HUB, **more: Any) -> Receipt:
         batch = self.batch(*versions, table=table, hub=hub, **more)

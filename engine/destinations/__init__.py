@@ -112,6 +112,8 @@ class Batch(Struct, frozen=True):
 
     table: Table
     hub: str
+    warehouse: str
+    """The id of the schema, as `Warehouse.identity` gives it."""
     load: int
     files: Sequence[str]
     starts: Sequence[int]
@@ -133,8 +135,6 @@ class Batch(Struct, frozen=True):
     """Parquet files of further keys that are not gone: the columns of the key, and those of `KEYS`."""
     lacks: bool = False
     """Whether versions are lacking, so that rows may be newer than all of the batch although it is `complete`."""
-    warehouse: str | None = None
-    """The schema's own id."""
     source: str = ""
     """The name of the spec."""
     most_gone: Share | None = None
@@ -208,21 +208,6 @@ class Seen(Struct, frozen=True):
     """The specs that this collection was ever loaded by."""
     told: int = 0
     """The run up to which its delete feed is taken."""
-
-    def after(self, batch: Batch, receipt: Receipt) -> Seen:
-        """What it knows once a batch was taken."""
-        told = (batch.told.known if receipt.held_back else batch.told.until) if batch.told else 0
-        return Seen(
-            load=receipt.load,
-            prints=batch.prints,
-            there=True,
-            fits=True,
-            strangers=self.strangers,
-            gone=batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
-            held_back=receipt.held_back,
-            sources=sorted({*self.sources, batch.source}),
-            told=told,
-        )
 
 
 class Rejected(Struct, frozen=True):

@@ -52,8 +52,8 @@ class DuckDB(SqlWarehouse):
     """One schema of a DuckDB file."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error,)
-    memory: ClassVar[str] = "200MB"
-    """What DuckDB may take; beyond that it spills."""
+    memory: ClassVar[str] = "300MB"
+    """What DuckDB may take; beyond that it spills. With 200 MB, it cannot commit a load of texts of 100 KB."""
 
     def __init__(self, path: str, schema: str) -> None:
         super().__init__(f"warehouse {path}", schema)
@@ -90,8 +90,7 @@ class DuckDB(SqlWarehouse):
             self._connection().execute("RESET max_vacuum_tasks")
         give_back()  # what was needed to stage the batch
         receipt = super().commit(batch)
-        if batch.files or batch.marks_gone:
-            self._let_go()
+        self._let_go()
         return receipt
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
@@ -193,6 +192,7 @@ _CAUSES = {
     "no space left": ("the disk is full", "free space, and run again"),
     "file too large": ("its file may not grow", "raise the limit of file sizes, and run again"),
     "out of memory": ("its memory ran out", "free memory, and run again"),
+    "failed to pin block": ("its memory ran out", "free memory, and run again"),
     "permission denied": ("permission denied", "correct it, or name another file with --to"),
     "depend on it": ("an index or a view depends on a column that has to change", "drop that, and run again"),
     "read-only": ("permission denied", "correct it, or name another file with --to"),

@@ -169,12 +169,11 @@ class SqlWarehouse(Shapes):
             receipt = replace(receipt, held_back=batch.held_back + receipt.held_back)
         if has_rejects:
             self._prune_rejects(batch)
-        after = Seen().after(batch, receipt)
         row = {
             "warehouse": batch.warehouse,
             "source": batch.source,
-            "gone_since": after.gone,
-            "told_until": after.told or None,
+            "gone_since": batch.gone_known if receipt.held_back or batch.gone_since is None else batch.gone_since,
+            "told_until": batch.told and (batch.told.known if receipt.held_back else batch.told.until),
             "hub": batch.hub,
             "collection": batch.table.name,
             "committed_at": batch.synced_at,
