@@ -82,6 +82,16 @@ def test_what_duckdb_keeps_of_tables_is_let_go_of_after_a_load(shop: Shop) -> No
     assert shop.target.ask("SELECT current_setting('memory_limit')") == limit
 
 
+def test_long_texts_that_do_not_go_with_little_memory_go_with_more(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop.target, "memory", "40MB")
+    shop.target.ask("SET memory_limit = '40MB'")
+    shop.load(*(v(number, f"{number}" + "x" * 100_000) for number in range(400)))
+    receipt = shop.load(*(v(number, f"{number % 399}" + "x" * 100_000, 20) for number in range(400)))
+    assert (receipt.updated, receipt.inserted) == (400, 0)
+    ((rows, size),) = shop.ask("SELECT count(*), sum(length(sum)) FROM shop.orders")
+    assert (rows, size) == (400, 400 * 100_000 + sum(len(f"{number % 399}") for number in range(400)))
+
+
 def test_a_load_writes_nothing_into_the_folder_in_which_it_is_called(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed and not yet in the file's blocks is not let go of: it would be written out."""
     here = shop.folder / "here"

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from arro3.core import Array, RecordBatch, RecordBatchReader, Schema
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, WriterProperties, write_deltalake
@@ -29,7 +29,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from ..errors import WarehouseError
 from ..project import Unfit, quoted, text
 from . import Batch, Receipt, Rejected, Seen, Table
-from .duckdb import DuckDB
+from .duckdb import MOST_MEMORY, DuckDB, is_out_of_memory
 from .shape import ADDED, OF_VERSIONS, OURS
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ _MARK, _LOAD = "syncer", "syncer_load"
 """What a load's commit says of itself in the table's history: whose it is, and its number."""
 _ROW_GROUP = 16_384
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=_ROW_GROUP)
+_ERRORS: tuple[type[Exception], ...] = (DeltaError, OSError, *DuckDB.errors)
 _RUNS, _RECEIPTS, _REJECTS = OURS
 _MIRRORED = (_RECEIPTS, _REJECTS)
 
@@ -65,6 +66,7 @@ class DeltaLake:
         self.is_local = "://" not in root
         self.root, self.schema = str(Path(root).resolve()) if self.is_local else root.rstrip("/"), schema
         self.where = f"warehouse delta:{root}"
+        self._mirrors: type[Mirror] = Mirror
 
     def check(self, tables: Sequence[Table] = ()) -> None:
         if self.is_local:
@@ -117,6 +119,15 @@ class DeltaLake:
         """Nothing is held between calls."""
 
     def commit(self, batch: Batch) -> Receipt:
+        try:
+            return self._commit(batch)
+        except WarehouseError as error:
+            if not is_out_of_memory(error.__cause__) or self._mirrors is AmpleMirror:
+                raise
+        self._mirrors = AmpleMirror
+        return self._commit(batch)
+
+    def _commit(self, batch: Batch) -> Receipt:
         with (
             self._alone(),
             TemporaryDirectory(dir=Path(batch.files[0]).parent if batch.files else None, prefix="mirror-") as folder,
@@ -140,7 +151,7 @@ class DeltaLake:
     ) -> Iterator[Mirror]:
         """A mirror of syncer's tables, and of a collection's without its rows, but for one of another hub."""
         with self._told("the load was rolled back"):
-            mirror = Mirror(path, self.schema, self.where)
+            mirror = self._mirrors(path, self.schema, self.where)
             try:
                 mirror.make_schema()
                 for name in ours:
@@ -190,7 +201,7 @@ class DeltaLake:
         """Errors of the lake as errors of ours, without anything that may be data."""
         try:
             yield
-        except (DeltaError, OSError) as error:
+        except _ERRORS as error:
             cause, way_out = _cause(error)
             raise WarehouseError(f"{self.where}: {what} ({cause}); {way_out}") from error
 
@@ -198,8 +209,8 @@ class DeltaLake:
 class Mirror(DuckDB):
     """A DuckDB database with the part of a lake that matters now. It has less memory while deltalake works, too."""
 
-    taking: ClassVar[str] = "120MB"
-    giving: ClassVar[str] = "60MB"
+    taking = "120MB"
+    giving = "60MB"
 
     def __init__(self, path: str, schema: str, where: str) -> None:
         super().__init__(path, schema)
@@ -285,6 +296,12 @@ class Mirror(DuckDB):
             con.execute(f"SET memory_limit = '{self.memory}'")
 
         return RecordBatchReader.from_batches(schema, batches())
+
+
+class AmpleMirror(Mirror):
+    """One for rows that did not go with less."""
+
+    memory = taking = giving = MOST_MEMORY
 
 
 class _Load:
@@ -517,6 +534,7 @@ _CAUSES = {
     "accessdenied": ("permission denied", "correct the credentials in the environment"),
     "nosuchbucket": ("there is no such bucket", "make it, or name another place with --to"),
     "error sending request": ("nobody answers there", "correct the address in the environment, or run again when the store is there"),
+    "out of memory": ("its memory ran out", "free memory, and run again"),
     "transaction failed": ("another loader was here", "run again"),
 }
 

@@ -38,6 +38,10 @@ VACUUM_EVERY = 64
 """In every 64th load of a table DuckDB merges its groups of rows that are not full, of which each load leaves one or two, and drops deleted
 rows. In each load, it would write most of a new table again for the sake of one group less."""
 
+MOST_MEMORY = "80%"
+"""What DuckDB may take of the machine's memory from a load on that did not go with less: it compares 2,048 values of a column at once, and
+these may be long texts."""
+
 KEPT_BLOCKS = 4 * 2**20
 """Bytes of the file's blocks that may stay in memory between two loads."""
 
@@ -52,8 +56,8 @@ class DuckDB(SqlWarehouse):
     """One schema of a DuckDB file."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error,)
-    memory: ClassVar[str] = "300MB"
-    """What DuckDB may take; beyond that it spills. With 200 MB, it cannot commit a load of texts of 100 KB."""
+    memory = "300MB"
+    """What DuckDB may take; beyond that it spills. With 200 MB, it cannot commit a first load of texts of 100 KB."""
 
     def __init__(self, path: str, schema: str) -> None:
         super().__init__(f"warehouse {path}", schema)
@@ -89,7 +93,14 @@ class DuckDB(SqlWarehouse):
         if batch.load % VACUUM_EVERY == 0:
             self._connection().execute("RESET max_vacuum_tasks")
         give_back()  # what was needed to stage the batch
-        receipt = super().commit(batch)
+        try:
+            receipt = super().commit(batch)
+        except WarehouseError as error:
+            if not is_out_of_memory(error.__cause__) or self.memory == MOST_MEMORY:
+                raise
+            self.memory = MOST_MEMORY
+            self.ask(f"SET memory_limit = '{self.memory}'")
+            receipt = super().commit(batch)
         self._let_go()
         return receipt
 
@@ -175,6 +186,11 @@ class DuckDB(SqlWarehouse):
                 self.close()
                 raise WarehouseError(f"warehouse {self.path}: cannot be opened ({_cause(error)}); {_way_out(error)}") from None
         return self._con
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether DuckDB says so, wherever that is told."""
+    return any(sign in str(error).lower() for sign in ("out of memory", "failed to pin block"))
 
 
 def _clear_stump(path: Path) -> None:
