@@ -102,7 +102,7 @@ class Stage:
             return self._con
 
     def _counted(self, select: str) -> list[int]:
-        """The numbers that a SELECT over keys gives."""
+        """The numbers that a SELECT over keys gives. One piece of `work` asks at a time."""
         import duckdb
 
         with self._writing():
@@ -126,7 +126,7 @@ class Stage:
         try:
             yield
         except duckdb.OutOfMemoryException as error:
-            what = f"{MEMORY} of memory, and the space beside them, are too little to stage some records"
+            what = f"{MEMORY} of memory, and the disk space beside them, are too little to stage some records"
             raise HubError(f"{self.hub}: {what}; free space, or declare fewer properties, and none for the longest values") from error
         except (OSError, duckdb.IOException) as error:
             causes = (os.strerror(number) for number in _CAUSES if os.strerror(number) in str(error))

@@ -159,14 +159,14 @@ def test_a_load_of_new_rows_leaves_the_files_that_are_there(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("what", ["memory", "taking", "giving"])
 def test_long_texts_that_do_not_go_with_little_memory_go_with_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr(Mirror, what, "24MB")
     lake = shop(tmp_path)
     lake.load(*(v(number, f"{number}" + "x" * 100_000) for number in range(300)))
+    monkeypatch.setattr(Mirror, what, "24MB")
     receipt = lake.load(*(v(number, f"{number % 299}" + "x" * 100_000, 20) for number in range(300)))
-    assert (receipt.updated, receipt.inserted) == (300, 0)
-    assert lake.target._mirrors is delta.AmpleMirror
+    assert (receipt.updated, receipt.inserted, lake.target._long) == (300, 0, {"orders"})
     ((rows, size),) = lake.ask("SELECT count(*), sum(length(sum)) FROM shop.orders")
     assert (rows, size) == (300, 300 * 100_000 + sum(len(f"{number % 299}") for number in range(300)))
+    assert lake.ask("SELECT load FROM shop._syncer_receipts ORDER BY load") == [(0,), (1,), (2,)]
 
 
 def test_many_small_files_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

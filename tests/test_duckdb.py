@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from rest_syncer.engine.destinations import Column, Receipt, warehouse
-from rest_syncer.engine.destinations.duckdb import DuckDB
+from rest_syncer.engine.destinations.duckdb import DuckDB, _cause, is_out_of_memory
 from rest_syncer.engine.errors import UsageError, WarehouseError
 from rest_syncer.engine.project import quoted
 from tests.shop import HUB, ORDERS, OTHER_HUB, File, Shop, V, v
@@ -83,13 +83,45 @@ def test_what_duckdb_keeps_of_tables_is_let_go_of_after_a_load(shop: Shop) -> No
 
 
 def test_long_texts_that_do_not_go_with_little_memory_go_with_more(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shop.target, "memory", "40MB")
-    shop.target.ask("SET memory_limit = '40MB'")
     shop.load(*(v(number, f"{number}" + "x" * 100_000) for number in range(400)))
+    monkeypatch.setattr(DuckDB, "memory", "40MB")
+    shop.target.ask("SET memory_limit = '40MB'")
     receipt = shop.load(*(v(number, f"{number % 399}" + "x" * 100_000, 20) for number in range(400)))
-    assert (receipt.updated, receipt.inserted) == (400, 0)
+    assert (receipt.updated, receipt.inserted, shop.target._long) == (400, 0, {"orders"})
+    assert shop.target.ask("SELECT current_setting('memory_limit')") == [("38.1 MiB",)]
     ((rows, size),) = shop.ask("SELECT count(*), sum(length(sum)) FROM shop.orders")
     assert (rows, size) == (400, 400 * 100_000 + sum(len(f"{number % 399}") for number in range(400)))
+    assert shop.ask("SELECT load FROM shop._syncer_receipts ORDER BY load") == [(0,), (1,), (2,)]
+
+
+def test_memory_that_runs_out_behind_a_commit_loads_nothing_twice(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, failures = DuckDB.ask, ["Transaction COMMIT succeeded, but the autocheckpoint failed. Out of Memory Error: failed to pin block"]
+
+    def told_late(self: DuckDB, sql: str) -> list[tuple[Any, ...]]:
+        rows = ask(self, sql)
+        if sql == "COMMIT" and failures:
+            raise duckdb.TransactionException(failures.pop())
+        return rows
+
+    monkeypatch.setattr(DuckDB, "ask", told_late)
+    assert shop.load(v(1), v(2)).inserted == 2
+    assert failures == []
+    assert shop.ask("SELECT id FROM shop.orders ORDER BY id") == [(1,), (2,)]
+    assert shop.load(v(3)).inserted == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "is_so"),
+    [
+        ("Out of Memory Error: could not allocate block of size 256.0 KiB (57.1 MiB/57.2 MiB used)", True),
+        ("TransactionContext Error: Failed to commit: failed to pin block of size 256.0 KiB", True),
+        ("Out of Memory Error: failed to offload data block of size 256.0 KiB", False),
+        ("IO Error: No space left on device", False),
+    ],
+)
+def test_memory_that_ran_out_is_told_apart_from_a_full_disk(told: str, is_so: bool) -> None:
+    assert is_out_of_memory(duckdb.Error(told)) is is_so
+    assert _cause(duckdb.Error(told)) == ("its memory ran out" if is_so else "the disk is full")
 
 
 def test_a_load_writes_nothing_into_the_folder_in_which_it_is_called(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from arro3.core import Array, RecordBatch, RecordBatchReader, Schema
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, WriterProperties, write_deltalake
@@ -29,7 +29,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from ..errors import WarehouseError
 from ..project import Unfit, quoted, text
 from . import Batch, Receipt, Rejected, Seen, Table
-from .duckdb import MOST_MEMORY, DuckDB, is_out_of_memory
+from .duckdb import CAUSES, DuckDB, is_out_of_memory
 from .shape import ADDED, OF_VERSIONS, OURS
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class DeltaLake:
         self.is_local = "://" not in root
         self.root, self.schema = str(Path(root).resolve()) if self.is_local else root.rstrip("/"), schema
         self.where = f"warehouse delta:{root}"
-        self._mirrors: type[Mirror] = Mirror
+        self._long: set[str] = set()
+        """The tables whose texts are so long that their loads need more memory."""
 
     def check(self, tables: Sequence[Table] = ()) -> None:
         if self.is_local:
@@ -119,19 +120,20 @@ class DeltaLake:
         """Nothing is held between calls."""
 
     def commit(self, batch: Batch) -> Receipt:
-        try:
-            return self._commit(batch)
-        except WarehouseError as error:
-            if not is_out_of_memory(error.__cause__) or self._mirrors is AmpleMirror:
-                raise
-        self._mirrors = AmpleMirror
-        return self._commit(batch)
+        if batch.table.name not in self._long:
+            try:
+                return self._commit(batch, Mirror)
+            except WarehouseError as error:
+                if not is_out_of_memory(error.__cause__):
+                    raise
+        self._long.add(batch.table.name)
+        return self._commit(batch, AmpleMirror)
 
-    def _commit(self, batch: Batch) -> Receipt:
+    def _commit(self, batch: Batch, kind: type[Mirror]) -> Receipt:
         with (
             self._alone(),
             TemporaryDirectory(dir=Path(batch.files[0]).parent if batch.files else None, prefix="mirror-") as folder,
-            self._mirror(batch.table, batch.hub, str(Path(folder) / "mirror.duckdb")) as mirror,
+            self._mirror(batch.table, batch.hub, str(Path(folder) / "mirror.duckdb"), kind=kind) as mirror,
         ):
             return _Load(self, mirror, batch).run()
 
@@ -147,11 +149,16 @@ class DeltaLake:
 
     @contextmanager
     def _mirror(
-        self, table: Table | None = None, hub: str = "", path: str = ":memory:", ours: Sequence[str] = _MIRRORED
+        self,
+        table: Table | None = None,
+        hub: str = "",
+        path: str = ":memory:",
+        ours: Sequence[str] = _MIRRORED,
+        kind: type[Mirror] | None = None,
     ) -> Iterator[Mirror]:
         """A mirror of syncer's tables, and of a collection's without its rows, but for one of another hub."""
         with self._told("the load was rolled back"):
-            mirror = self._mirrors(path, self.schema, self.where)
+            mirror = (kind or Mirror)(path, self.schema, self.where)
             try:
                 mirror.make_schema()
                 for name in ours:
@@ -209,8 +216,8 @@ class DeltaLake:
 class Mirror(DuckDB):
     """A DuckDB database with the part of a lake that matters now. It has less memory while deltalake works, too."""
 
-    taking = "120MB"
-    giving = "60MB"
+    taking: ClassVar[str] = "120MB"
+    giving: ClassVar[str] = "60MB"
 
     def __init__(self, path: str, schema: str, where: str) -> None:
         super().__init__(path, schema)
@@ -225,6 +232,10 @@ class Mirror(DuckDB):
         if is_new:
             con.execute("PRAGMA force_compression = 'uncompressed'")  # it is read once: to compress it takes two thirds of a load
         return con
+
+    def commit(self, batch: Batch) -> Receipt:
+        """In one try: the lake makes another mirror for a second one."""
+        return self._committed(batch)
 
     def take_shape(self, table: Table, hub: str) -> None:
         """The table of a collection, without its rows, and the receipts up to what it has come to."""
@@ -244,12 +255,12 @@ class Mirror(DuckDB):
             f"CAST({quoted(name)} AS {type_}) AS {quoted(name)}" for name, type_ in types.items() if "JSON" in type_ and name in texts
         )
         con, name = self._connection(), self.name(table)
-        con.execute(f"SET memory_limit = '{self.taking}'")
+        self._limit(self.taking)
         con.register("incoming", QueryBuilder().register("t", there).execute(f"SELECT * FROM t WHERE {within}"))
         select = f"SELECT * {f'REPLACE ({cast}) ' if cast else ''}FROM incoming AS t WHERE {where}"
         con.execute(f"INSERT INTO {name} BY NAME {select}" if self._known(table).columns else f"CREATE TABLE {name} AS {select}")
         con.unregister("incoming")
-        con.execute(f"SET memory_limit = '{self.memory}'")
+        self._limit(self.memory)
         self._tables = None
 
     def standing(self, table: str, where: str) -> int:
@@ -284,7 +295,7 @@ class Mirror(DuckDB):
         ((last,),) = self.ask(f"SELECT {'coalesce(max(rowid), -1)' if has_places else 0} FROM {self.name(table)} LIMIT 1") or [(-1,)]
 
         def batches() -> Iterator[RecordBatch]:
-            con.execute(f"SET memory_limit = '{self.giving}'")
+            self._limit(self.giving)
             first, many = 0, 1_024
             while first <= last:
                 size, piece = 0, f"rowid BETWEEN {first} AND {first + many - 1}" if has_places else "true"
@@ -293,15 +304,15 @@ class Mirror(DuckDB):
                     yield RecordBatch.from_arrays(list[Array](batch.columns), schema=schema)
                 first += many
                 many = min(max(many * PIECE_BYTES // max(size, PIECE_BYTES // 4), 16), _ROW_GROUP)
-            con.execute(f"SET memory_limit = '{self.memory}'")
+            self._limit(self.memory)
 
         return RecordBatchReader.from_batches(schema, batches())
 
 
 class AmpleMirror(Mirror):
-    """One for rows that did not go with less."""
+    """One that may take what DuckDB takes by itself."""
 
-    memory = taking = giving = MOST_MEMORY
+    is_ample = True
 
 
 class _Load:
@@ -527,14 +538,12 @@ def tidy(there: DeltaTable | None) -> None:
             there.optimize.compact(target_size=FILE_BYTES, max_concurrent_tasks=1, writer_properties=_WRITER)
 
 
-_CAUSES = {
-    "no space left": ("the disk is full", "free space, and run again"),
+_CAUSES = CAUSES | {
     "file too large": ("a file may not grow", "raise the limit of file sizes, and run again"),
     "permission denied": ("permission denied", "correct it, or name another place with --to"),
     "accessdenied": ("permission denied", "correct the credentials in the environment"),
     "nosuchbucket": ("there is no such bucket", "make it, or name another place with --to"),
     "error sending request": ("nobody answers there", "correct the address in the environment, or run again when the store is there"),
-    "out of memory": ("its memory ran out", "free memory, and run again"),
     "transaction failed": ("another loader was here", "run again"),
 }
 

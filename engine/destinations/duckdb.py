@@ -38,10 +38,6 @@ VACUUM_EVERY = 64
 """In every 64th load of a table DuckDB merges its groups of rows that are not full, of which each load leaves one or two, and drops deleted
 rows. In each load, it would write most of a new table again for the sake of one group less."""
 
-MOST_MEMORY = "80%"
-"""What DuckDB may take of the machine's memory from a load on that did not go with less: it compares 2,048 values of a column at once, and
-these may be long texts."""
-
 KEPT_BLOCKS = 4 * 2**20
 """Bytes of the file's blocks that may stay in memory between two loads."""
 
@@ -56,14 +52,18 @@ class DuckDB(SqlWarehouse):
     """One schema of a DuckDB file."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error,)
-    memory = "300MB"
-    """What DuckDB may take; beyond that it spills. With 200 MB, it cannot commit a first load of texts of 100 KB."""
+    memory: ClassVar[str] = "300MB"
+    """What DuckDB may take; beyond that it spills. With 200 MB, a first load of texts of 100 KB would need a second try."""
+    is_ample = False
+    """Whether it may take what it takes by itself: 80 % of the machine's memory."""
 
     def __init__(self, path: str, schema: str) -> None:
         super().__init__(f"warehouse {path}", schema)
         self.path = path
         self._con: DuckDBPyConnection | None = None
         self._is_attached = False
+        self._long: set[str] = set()
+        """The tables whose texts are so long that their loads need more memory: values of a column are compared 2,048 at once."""
 
     def check(self, tables: Sequence[Table] = ()) -> None:
         folder = Path(self.path).resolve().parent
@@ -84,23 +84,41 @@ class DuckDB(SqlWarehouse):
                 self._con.execute(f"DETACH DATABASE IF EXISTS {_CATALOG}")
                 self._con.execute("SET max_vacuum_tasks = 0")
             except duckdb.Error:  # a transaction broke off
-                self._con.close()
-                self._con = None
+                self._discard()
+        self._is_attached = False
+        self._tables = None
+
+    def _discard(self) -> None:
+        """The DuckDB goes, too."""
+        if self._con is not None:
+            self._con.close()
+            self._con = None
         self._is_attached = False
         self._tables = None
 
     def commit(self, batch: Batch) -> Receipt:
+        """As every warehouse; where memory runs out, it is tried again, whole, in a DuckDB that may take more: the batch's number tells
+        whether it had been committed, for memory may also run out behind that."""
+        if batch.table.name not in self._long:
+            try:
+                return self._committed(batch)
+            except WarehouseError as error:
+                if not is_out_of_memory(error.__cause__):
+                    raise
+        self._long.add(batch.table.name)
+        self._discard()
+        self.is_ample = True
+        try:
+            return self._committed(batch)
+        finally:
+            self._discard()
+            self.is_ample = False
+
+    def _committed(self, batch: Batch) -> Receipt:
         if batch.load % VACUUM_EVERY == 0:
             self._connection().execute("RESET max_vacuum_tasks")
         give_back()  # what was needed to stage the batch
-        try:
-            receipt = super().commit(batch)
-        except WarehouseError as error:
-            if not is_out_of_memory(error.__cause__) or self.memory == MOST_MEMORY:
-                raise
-            self.memory = MOST_MEMORY
-            self.ask(f"SET memory_limit = '{self.memory}'")
-            receipt = super().commit(batch)
+        receipt = super().commit(batch)
         self._let_go()
         return receipt
 
@@ -161,17 +179,24 @@ class DuckDB(SqlWarehouse):
     def _let_go(self) -> None:
         """Free what DuckDB keeps of the file's blocks, with which it would fill all that it may take: they go when less is allowed, before
         anything that would have to be written out."""
+        if self.is_ample:
+            return
         held = {str(tag): int(size) for tag, size in self.ask("SELECT tag, memory_usage_bytes FROM duckdb_memory()")}
         if held.pop("BASE_TABLE", 0) > KEPT_BLOCKS:
             with contextlib.suppress(duckdb.Error):  # some are in use
                 self.ask(f"SET memory_limit = '{sum(held.values()) + KEPT_BLOCKS}B'")
-            self.ask(f"SET memory_limit = '{self.memory}'")
+            self._limit(self.memory)
+
+    def _limit(self, memory: str) -> None:
+        if not self.is_ample:
+            self.ask(f"SET memory_limit = '{memory}'")
 
     def _connection(self) -> DuckDBPyConnection:
         if self._con is None:
             self._con = duckdb_in_memory()
             self._con.execute("SET TimeZone = 'UTC'")
-            self._con.execute(f"SET memory_limit = '{self.memory}'")
+            if not self.is_ample:
+                self._con.execute(f"SET memory_limit = '{self.memory}'")
             self._con.execute(f"SET temp_directory = {text(f'{self.path}.tmp')}")
             self._con.execute("SET preserve_insertion_order = false")
             self._con.execute("SET max_vacuum_tasks = 0")
@@ -189,8 +214,9 @@ class DuckDB(SqlWarehouse):
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether DuckDB says so, wherever that is told."""
-    return any(sign in str(error).lower() for sign in ("out of memory", "failed to pin block"))
+    """Whether DuckDB's memory ran out. It is told by words alone: COMMIT and Arrow hand on the message, not its class."""
+    told = str(error).lower()
+    return NO_SPACE not in told and any(sign in told for sign in OUT_OF_MEMORY)
 
 
 def _clear_stump(path: Path) -> None:
@@ -204,11 +230,19 @@ def _clear_stump(path: Path) -> None:
             path.resolve().unlink()
 
 
-_CAUSES = {
-    "no space left": ("the disk is full", "free space, and run again"),
+NO_SPACE = "failed to offload"
+"""What DuckDB says where it cannot spill; it calls that out of memory, too."""
+OUT_OF_MEMORY = (
+    "out of memory", "failed to pin block", "could not allocate block", "failed to allocate data", "failed to reserve memory",
+)  # fmt: skip
+CAUSES = {
+    **dict.fromkeys(("no space left", NO_SPACE), ("the disk is full", "free space, and run again")),
+    **dict.fromkeys(OUT_OF_MEMORY, ("its memory ran out", "free memory, and run again")),
+}
+"""What went wrong, and what to do, by words of an error's message."""
+
+_CAUSES = CAUSES | {
     "file too large": ("its file may not grow", "raise the limit of file sizes, and run again"),
-    "out of memory": ("its memory ran out", "free memory, and run again"),
-    "failed to pin block": ("its memory ran out", "free memory, and run again"),
     "permission denied": ("permission denied", "correct it, or name another file with --to"),
     "depend on it": ("an index or a view depends on a column that has to change", "drop that, and run again"),
     "read-only": ("permission denied", "correct it, or name another file with --to"),
