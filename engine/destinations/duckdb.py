@@ -85,14 +85,16 @@ class DuckDB(SqlWarehouse):
                 self._con.execute("SET max_vacuum_tasks = 0")
             except duckdb.Error:  # a transaction broke off
                 self._discard()
-        self._is_attached = False
-        self._tables = None
+        self._forget()
 
     def _discard(self) -> None:
         """The DuckDB goes, too."""
         if self._con is not None:
             self._con.close()
             self._con = None
+        self._forget()
+
+    def _forget(self) -> None:
         self._is_attached = False
         self._tables = None
 
