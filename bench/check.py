@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from rest_syncer.engine.hub import Hub
+from rest_syncer.engine.hub.segment import decode_ndjson
 from rest_syncer.engine.parse import parse_spec
 from rest_syncer.engine.project import ODD, Projection, row_projection, text
 from rest_syncer.engine.values import SEPARATOR, chunks
@@ -36,7 +37,7 @@ def main() -> None:
         hub.claim("https://api.example.com", {})
         fill(hub, 1, options.records, 1000)
         projection, values, records = row_projection(collection), Path(folder) / "values.csv", Path(folder) / "records.ndjson"
-        records.write_bytes(b"".join(hub.ndjson("things", name) for name in hub.segments("things")))
+        records.write_bytes(b"".join(decode_ndjson(hub.data("things", name), name) for name in hub.segments("things")))
         checked = projection.select(str(values), _write(projection, records, values))
         types = ", ".join(f"{text(name)}: {text(prop.column_type.duckdb)}" for name, prop in collection.properties.items())
         ways = {

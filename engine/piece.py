@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from hashlib import md5
-from itertools import accumulate, islice, pairwise, repeat
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,19 +17,16 @@ from msgspec import Struct, field
 
 from .columns import Reject
 from .errors import Damaged, HubError
+from .extract import Extracted, Extraction, Stored
 from .hub import Head, Hub, Slice
 from .hub.segment import lines, run_of
 from .lists import Part
 from .project import AT, DIGEST, ODD, Projection, quoted, text
-from .record import split
-from .values import SEPARATOR, chunks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SMALLEST_OBJECT_LIMIT = 2**20
-_END = SEPARATOR + b"\n"
-"""What ends a record's line of values: so none is empty, which DuckDB would pass over."""
 _NOT_JSON = "the record is not JSON, or nested too deeply"
 _NO_KEY = "is the key, or part of it, and has no value"
 
@@ -98,9 +94,16 @@ class Piece:
     """
 
     def __init__(
-        self, con: DuckDBPyConnection, hub: Hub, stem: Path, projection: Projection, collection: str, heads: Sequence[Head]
+        self,
+        con: DuckDBPyConnection,
+        hub: Hub,
+        stem: Path,
+        projection: Projection,
+        collection: str,
+        heads: Sequence[Head],
+        extract: Callable[[Extraction], Extracted],
     ) -> None:
-        self.con, self.hub, self.stem = con, hub, stem
+        self.con, self.hub, self.stem, self.extract = con, hub, stem, extract
         self.projection, self.collection, self.heads = projection, collection, heads
         self.records = sum(head.records for head in heads)
         self.starts = list(accumulate((head.records for head in heads[:-1]), initial=0))
@@ -186,50 +189,26 @@ class Piece:
 
         file = self.stem.with_suffix(".values.csv")
         try:
-            longest = self._write_values(file)
-            self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(str(file), longest)}")
+            found = self.extract(self._wanted(file))
+            self.refused.update(found.refused)
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(str(file), found.longest)}")
         except (duckdb.IOException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as error:
             raise HubError(f"{self._named()}: cannot be read ({type(error).__name__})") from error
         finally:
             file.unlink(missing_ok=True)
-        (found,) = self.con.execute("SELECT count(*) FROM plain").fetchone() or (0,)
-        if found != self.records:
-            raise HubError(f"{self._named()}: {found:,} of {self.records:,} records were read; report this with the hub")
+        (read,) = self.con.execute("SELECT count(*) FROM plain").fetchone() or (0,)
+        if read != self.records:
+            raise HubError(f"{self._named()}: {read:,} of {self.records:,} records were read; report this with the hub")
         return self._mend()
 
-    def _write_values(self, file: Path) -> int:
-        """A file of the values that the projection wants, a line for each record; gives the longest line's bytes. Raises Damaged."""
-        longest = 0
-        with file.open("wb") as out:
-            for place, head in zip(self.starts, self.heads, strict=True):
-                behind = place
-                for values, refused in self._values(head):
-                    out.write(_END.join([*values, b""]))
-                    self.refused.update(behind + at for at in refused)
-                    behind, longest = behind + len(values), max(longest, *map(len, values), 0)
-                if behind - place != head.records:
-                    why = f"it holds {behind - place:,} records, and its head says {head.records:,}"
-                    raise Damaged(f"{self.collection}/{head.name}", why)
-        return longest + len(_END)
-
-    def _values(self, head: Head) -> Iterator[tuple[list[bytes], list[int]]]:
-        """The values of a segment's records, some at a time, and which of these have to be read the slow way: of them, there are none."""
-        of_parents = self._of_parents(head)
-        for ndjson in chunks(self.hub.ndjson(self.collection, head.name)):
-            values, refused = self.projection.own.of_lines(ndjson)
-            parts = [values]
-            if self.projection.of_parent:
-                parts.append(list(islice(of_parents, len(values))))
-            if self.projection.digested:
-                parts.append([md5(record, usedforsecurity=False).hexdigest().encode() for record in split(ndjson)])
-            yield list(map(SEPARATOR.join, zip(*parts, strict=True))) if len(parts) > 1 else values, refused
-
-    def _of_parents(self, head: Head) -> Iterator[bytes]:
-        """For each record of a segment, its parent's values."""
-        for records, parent in self._slices(head):
-            yield from repeat(self.projection.parents.of([parent])[0], records)
+    def _wanted(self, file: Path) -> Extraction:
+        segments = [
+            Stored(head.name, head.records, self.hub.data(self.collection, head.name), list(self._slices(head))) for head in self.heads
+        ]
+        own, parents = (tuple(path.steps for path in values.paths) for values in (self.projection.own, self.projection.parents))
+        return Extraction(self.collection, segments, own, parents, self.projection.digested, str(file))
 
     def _write_rows(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, file: str, left_out: Collection[int]) -> int:
         """Write the rows that have a key, but for those left out, with where each lies and how new it is; gives how many they are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from rest_syncer.engine import stage as stage_module
 from rest_syncer.engine.columns import ColumnType, List, Reject
 from rest_syncer.engine.errors import HubError
+from rest_syncer.engine.extract import Extracted, Extraction, extract
 from rest_syncer.engine.fields import Path as JsonPath
 from rest_syncer.engine.fields import Pattern
 from rest_syncer.engine.hub import Head, Hub, Slice
@@ -585,6 +587,32 @@ def test_rows_keep_their_segments_places_however_the_work_is_cut(tmp_path: Path,
     ]
     assert (into.read, into.rejected, into.rejected_values, into.unreadable_in) == (41, 2, 2, {2})
     assert len(into.files) == {1: 5, 30: 5, 60: 4, 10_000: 1}[piece]
+
+
+@pytest.mark.parametrize(("python", "here"), [(sys.executable, 1), ("/nowhere", 5)])
+def test_of_many_bytes_another_process_extracts_the_rest_where_one_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, here: int
+) -> None:
+    hub, expected, into, done = hub_with(tmp_path, SEGMENTS), Staged(), Staged(), list[Extraction]()
+
+    def extracted(wanted: Extraction) -> Extracted:
+        done.append(wanted)
+        return extract(wanted)
+
+    monkeypatch.setattr(stage_module, "PIECE_BYTES", 1)
+    monkeypatch.setattr(stage_module, "extract", extracted)
+    with Stage(hub) as stage:
+        stage.rows("things", NUMBERED, list(SEGMENTS), lambda name: 0, True, expected)
+        rows = rows_of(NUMBERED, expected)
+        assert len(done) == 5
+    done.clear()
+    monkeypatch.setattr(stage_module, "HELPED_FROM", 0)
+    monkeypatch.setattr("sys.executable", python)
+    with Stage(hub, workers=1) as stage:
+        stage.rows("things", NUMBERED, list(SEGMENTS), lambda name: 0, True, into)
+        assert rows_of(NUMBERED, into) == rows
+    assert (into.rejects, into.read, into.unreadable_in) == (expected.rejects, expected.read, expected.unreadable_in)
+    assert len(done) == here
 
 
 def test_no_segments_are_no_rows(tmp_path: Path) -> None:

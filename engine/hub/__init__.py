@@ -40,7 +40,6 @@ from .segment import (
     check,
     decode_head,
     decode_moved,
-    decode_ndjson,
     decode_pages,
     decode_records,
     decode_slices,
@@ -193,7 +192,7 @@ class Hub:
     def check(self, collection: str, segment: str) -> str | None:
         """What is wrong with a segment; None where every byte is as it was written."""
         try:
-            check(self.store.get(self._file(collection, segment)), f"{collection}/{segment}")
+            check(self.data(collection, segment), f"{collection}/{segment}")
         except Damaged as error:
             return error.why
         return None
@@ -281,7 +280,7 @@ class Hub:
 
     def thin(self, collection: str, name: str, gone: Moved) -> None:
         """Put a segment's next generation, without the records at some lines; of each, the place of a newer version. Raises Damaged."""
-        data = self.store.get(self._file(collection, name))
+        data = self.data(collection, name)
         generations = self._last[collection].generations
         generation = generations.get(name, 0) + 1
         self.store.put(_segment_file(collection, name, generation), thinned(data, f"{collection}/{name}", gone))
@@ -332,17 +331,17 @@ class Hub:
                 raise Damaged(f"{collection}/{name}", "it is cut off")
             length = needed
 
-    def ndjson(self, collection: str, name: str) -> bytes:
-        """A segment's exact records, one a line, checked. Raises Damaged."""
-        return decode_ndjson(self.store.get(self._file(collection, name)), f"{collection}/{name}")
+    def data(self, collection: str, name: str) -> bytes:
+        """A segment as it lies there. Raises HubError."""
+        return self.store.get(self._file(collection, name))
 
     def records(self, collection: str, name: str) -> list[bytes]:
         """A segment's exact records, checked. Raises Damaged."""
-        return decode_records(self.store.get(self._file(collection, name)), f"{collection}/{name}")
+        return decode_records(self.data(collection, name), f"{collection}/{name}")
 
     def pages(self, collection: str, name: str) -> tuple[list[StoredPage], list[bytes]]:
         """What is kept of a segment's answers, and all their records, checked. Raises Damaged."""
-        return decode_pages(self.store.get(self._file(collection, name)), f"{collection}/{name}")
+        return decode_pages(self.data(collection, name), f"{collection}/{name}")
 
     def began(self) -> Iterator[tuple[int, int]]:
         """The runs, and when each began, by the clock of its machine (microseconds)."""
