@@ -90,19 +90,17 @@ class SqlWarehouse(Shapes):
         self._check_kind(table, columns)
         renames = any(self._there(column, columns) != column.name for column in table.columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
-        hubs, sources = self._received(table)
-        strangers = bool(columns) and self._has_strangers(table, hub, hubs)
+        there, (loads, sources) = bool(columns), self._received(table)
+        strangers = there and self._has_strangers(table, hub, set(loads))
+        if hub not in loads:
+            return Seen(there=there, fits=fits, renames=renames, strangers=strangers, sources=sources)
         prints = f"CAST(properties AS {self.kind('VARCHAR')})"
-        rows = self.ask(
-            f"SELECT load, {prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0) FROM {self.name('_syncer_receipts')} "
-            f"WHERE hub = {self.text(hub)} AND collection = {self.text(table.name)} ORDER BY load DESC LIMIT 1"
+        ((prints, gone, held_back, told),) = self.ask(
+            f"SELECT {prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0) FROM {self.name('_syncer_receipts')} "
+            f"WHERE hub = {self.text(hub)} AND collection = {self.text(table.name)} AND load = {loads[hub]}"
         )
-        if not rows:
-            return Seen(there=bool(columns), fits=fits, renames=renames, strangers=strangers, sources=sources)
-        ((load, prints, gone, held_back, told),) = rows
         known = None if gone is None else int(gone)
-        there, names = bool(columns), json.loads(prints or "{}")
-        return Seen(int(load), names, there, fits, renames, strangers, known, int(held_back), sources, int(told))
+        return Seen(loads[hub], json.loads(prints or "{}"), there, fits, renames, strangers, known, int(held_back), sources, int(told))
 
     def _check_kind(self, table: Table, columns: Container[str]) -> None:
         """Raises WarehouseError where the table keeps versions and should not, or the other way round."""
@@ -111,11 +109,12 @@ class SqlWarehouse(Shapes):
             place = f"{self.where}: {self.schema}.{table.name}"
             raise WarehouseError(f"{place} {what[0]}, and `mode: history` {what[1]}; drop the table, and it is filled anew from the hub")
 
-    def _received(self, table: Table) -> tuple[set[str], tuple[str, ...]]:
-        """The hubs and the specs that a table was loaded from."""
+    def _received(self, table: Table) -> tuple[dict[str, int], tuple[str, ...]]:
+        """The hubs that a table was loaded from, with the last load of each, and the specs."""
         receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)}"
-        found = self.ask(f"SELECT DISTINCT hub, source FROM {receipts}")
-        return {str(hub) for hub, _ in found}, tuple(sorted({str(source) for _, source in found if source is not None}))
+        found = self.ask(f"SELECT hub, source, max(load) FROM {receipts} GROUP BY hub, source")
+        loads = {str(hub): max(int(load) for one, _, load in found if one == hub) for hub, _, _ in found}
+        return loads, tuple(sorted({str(source) for _, source, _ in found if source is not None}))
 
     def commit(self, batch: Batch) -> Receipt:
         """As every warehouse; where its connection was lost, it is tried again, whole: its number tells whether it had been committed."""
