@@ -14,8 +14,8 @@ REPRODUCE = """\
 `make bench BENCH="--works 100k,1m --tools syncer,script"` measures a part of it, and the rest stays as it was. First loads of 5,000,000 are
 measured where they are asked for (`--works 5m`). Each tool is a process of its own, in an environment of its own (`.venv/bench`), over the
 same static server on loopback. In each round each tool has its turn, in another order; the figures are the medians of the rounds. Wall and
-CPU seconds and peak memory are those of the whole command, from its start to its end. A tool whose table is not as it should be is marked,
-and so is a figure of a single round."""
+CPU seconds are those of the whole command, from its start to its end, peak memory is that of all its processes together. A tool whose table
+is not as it should be is marked, and so is a figure of a single round."""
 
 
 def table(found: Iterable[Line], work: Work) -> str:
