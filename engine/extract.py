@@ -1,4 +1,4 @@
-"""Segments -> a file of the values that a projection wants of their records. I/O: that file.
+"""Segments -> lines of the values that a projection wants of their records. Pure.
 
 All that it takes is in `Extraction`, so that another process may do it (`helper`).
 """
@@ -6,44 +6,40 @@ All that it takes is in `Extraction`, so that another process may do it (`helper
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from hashlib import md5
 from itertools import islice, repeat
-from pathlib import Path as File
+from typing import IO
 
 from msgspec import Struct
 
 from .errors import Damaged
-from .fields import Path
 from .hub.segment import decode_ndjson
 from .record import split
-from .values import SEPARATOR, Values, chunks
+from .values import SEPARATOR, Steps, Values, chunks, values_at
 
 _END = SEPARATOR + b"\n"
 """What ends a record's line of values: so none is empty, which DuckDB would pass over."""
 
-Steps = tuple[tuple[str, ...], ...]
-
 
 class Stored(Struct, frozen=True):
-    """A segment as it lies in the hub, how many records it has, and for how many of these which parent's values are kept, as JSON."""
+    """A segment as it lies in the hub, how many records it has, and for how many of these which parent's values are kept, as JSON; these
+    only where values of parents are wanted."""
 
     name: str
     records: int
     data: bytes
-    parents: Sequence[tuple[int, bytes]]
+    parents: Sequence[tuple[int, bytes]] = ()
 
 
 class Extraction(Struct, frozen=True):
-    """Which values are wanted of the records of some segments: at the paths `own`, of their parents at the paths `parents`, and where
-    `digested` a digest of each. Into `file` goes a line for each record, with SEPARATOR behind each value."""
+    """What is wanted of the records of some segments: the values at the paths `own`, those of their parents at the paths `parents`, and
+    where `digested` a digest of each."""
 
     collection: str
     segments: Sequence[Stored]
     own: Steps
     parents: Steps
     digested: bool
-    file: str
 
 
 class Extracted(Struct, frozen=True):
@@ -53,25 +49,24 @@ class Extracted(Struct, frozen=True):
     refused: Sequence[int]
 
 
-def extract(wanted: Extraction) -> Extracted:
-    """Write the file. Raises Damaged for a segment that is not as it was written, and OSError."""
+def extract(wanted: Extraction, out: IO[bytes]) -> Extracted:
+    """Write a line for each record, with SEPARATOR behind each value. Raises Damaged for a segment that is not as it was written."""
     behind, longest, refused = 0, 0, list[int]()
-    with File(wanted.file).open("wb") as out:
-        for segment in wanted.segments:
-            first = behind
-            for values, unread in _values(wanted, segment):
-                out.write(_END.join([*values, b""]))
-                refused += [behind + at for at in unread]
-                behind, longest = behind + len(values), max(longest, *map(len, values), 0)
-            if behind - first != segment.records:
-                why = f"it holds {behind - first:,} records, and its head says {segment.records:,}"
-                raise Damaged(f"{wanted.collection}/{segment.name}", why)
+    for segment in wanted.segments:
+        first = behind
+        for values, unread in _values(wanted, segment):
+            out.write(_END.join([*values, b""]))
+            refused += [behind + at for at in unread]
+            behind, longest = behind + len(values), max(longest, *map(len, values), 0)
+        if behind - first != segment.records:
+            why = f"it holds {behind - first:,} records, and its head says {segment.records:,}"
+            raise Damaged(f"{wanted.collection}/{segment.name}", why)
     return Extracted(longest + len(_END), refused)
 
 
 def _values(wanted: Extraction, segment: Stored) -> Iterator[tuple[list[bytes], list[int]]]:
     """The values of a segment's records, some at a time, and which of these have to be read the slow way."""
-    own, of_parents = _reader(wanted.own), _of_parents(_reader(wanted.parents), segment)
+    own, of_parents = values_at(wanted.own), _of_parents(values_at(wanted.parents), segment)
     for ndjson in chunks(decode_ndjson(segment.data, f"{wanted.collection}/{segment.name}")):
         values, refused = own.of_lines(ndjson)
         parts = [values]
@@ -86,9 +81,3 @@ def _of_parents(reader: Values, segment: Stored) -> Iterator[bytes]:
     """For each record of a segment, its parent's values."""
     for records, parent in segment.parents:
         yield from repeat(reader.of([parent])[0], records)
-
-
-@lru_cache(16)
-def _reader(paths: Steps) -> Values:
-    """A reader of some paths, in their order."""
-    return Values([Path(steps) for steps in paths])

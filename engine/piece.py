@@ -101,7 +101,7 @@ class Piece:
         projection: Projection,
         collection: str,
         heads: Sequence[Head],
-        extract: Callable[[Extraction], Extracted],
+        extract: Callable[[Extraction, Path], Extracted],
     ) -> None:
         self.con, self.hub, self.stem, self.extract = con, hub, stem, extract
         self.projection, self.collection, self.heads = projection, collection, heads
@@ -189,7 +189,7 @@ class Piece:
 
         file = self.stem.with_suffix(".values.csv")
         try:
-            found = self.extract(self._wanted(file))
+            found = self.extract(self._wanted(), file)
             self.refused.update(found.refused)
             self.con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {self.projection.select(str(file), found.longest)}")
         except (duckdb.IOException, duckdb.OutOfMemoryException):
@@ -203,12 +203,13 @@ class Piece:
             raise HubError(f"{self._named()}: {read:,} of {self.records:,} records were read; report this with the hub")
         return self._mend()
 
-    def _wanted(self, file: Path) -> Extraction:
+    def _wanted(self) -> Extraction:
+        own, parents = self.projection.own_paths, self.projection.parents_paths
         segments = [
-            Stored(head.name, head.records, self.hub.data(self.collection, head.name), list(self._slices(head))) for head in self.heads
+            Stored(head.name, head.records, self.hub.data(self.collection, head.name), list(self._slices(head)) if parents else ())
+            for head in self.heads
         ]
-        own, parents = (tuple(path.steps for path in values.paths) for values in (self.projection.own, self.projection.parents))
-        return Extraction(self.collection, segments, own, parents, self.projection.digested, str(file))
+        return Extraction(self.collection, segments, own, parents, self.projection.digested)
 
     def _write_rows(self, key: Sequence[str], epoch: Callable[[str], int], counted: bool, file: str, left_out: Collection[int]) -> int:
         """Write the rows that have a key, but for those left out, with where each lies and how new it is; gives how many they are."""

@@ -16,7 +16,7 @@ from .columns import Json, characters
 from .fields import Path
 from .properties import Property
 from .spec import Collection
-from .values import SEPARATOR, Values
+from .values import SEPARATOR, Steps, Values, values_at
 
 _SHORTEST_LIMIT = 2**20
 """How long DuckDB lets a line be, where none is longer: its buffers are of twice that."""
@@ -65,22 +65,28 @@ class Projection(Struct, frozen=True, dict=True):
     """What is not to be among the rows, although it is of its type."""
 
     @cached_property
-    def own(self) -> Values:
-        """What is read of each record."""
-        return self._values(of_parent=False)
+    def own_paths(self) -> Steps:
+        """Where values are wanted of each record."""
+        return self._paths(of_parent=False)
 
     @cached_property
-    def parents(self) -> Values:
-        """What is read of what is kept of its parent."""
-        return self._values(of_parent=True)
+    def parents_paths(self) -> Steps:
+        """Where values are wanted of what is kept of its parent."""
+        return self._paths(of_parent=True)
 
-    def _values(self, of_parent: bool) -> Values:
-        return Values([path for name, prop in self.properties.items() if bool(prop.parent) is of_parent for path in prop.paths(name)])
+    def _paths(self, of_parent: bool) -> Steps:
+        words = [(name, prop) for name, prop in self.properties.items() if bool(prop.parent) is of_parent]
+        return tuple(dict.fromkeys(path.steps for name, prop in words for path in prop.paths(name)))
 
     @property
-    def of_parent(self) -> bool:
-        """Whether some property takes its value from the parent."""
-        return bool(self.parents.paths)
+    def own(self) -> Values:
+        """What reads each record."""
+        return values_at(self.own_paths)
+
+    @property
+    def parents(self) -> Values:
+        """What reads what is kept of its parent."""
+        return values_at(self.parents_paths)
 
     @cached_property
     def _raws(self) -> dict[tuple[bool, Path], str]:

@@ -1,7 +1,8 @@
 """Segments -> typed rows in Parquet files: carries out projections in a DuckDB that can reach nothing, and counts keys in another. I/O.
 
-Neither has a warehouse attached, network, settings that can be changed, or files but those of the stage's own temporary folder. Work is
-cut into pieces of some megabytes, so that memory does not grow with what is loaded.
+Values are taken out of records here, or, of many, in a process beside this one. Neither DuckDB has a warehouse attached, network, settings
+that can be changed, or files but those of the stage's own temporary folder. Work is cut into pieces of some megabytes, so that memory does
+not grow with what is loaded.
 """
 
 from __future__ import annotations
@@ -375,11 +376,12 @@ class Stage:
         with ThreadPoolExecutor(WORKERS) as pool:
             yield from pool.map(alone, pieces, stems)
 
-    def _extract(self, wanted: Extraction) -> Extracted:
-        """In the other process, when enough was extracted that its start is worth it."""
-        found = self._helper.extract(wanted) if self._extracted > HELPED_FROM else None
+    def _extract(self, wanted: Extraction, file: Path) -> Extracted:
+        """Into a file; by the other process, when enough was extracted that its start is worth it."""
+        is_much = self._extracted > HELPED_FROM
         self._extracted += sum(len(segment.data) for segment in wanted.segments)
-        return found or extract(wanted)
+        with file.open("wb") as out:
+            return (self._helper.extract(wanted, out) if is_much else None) or extract(wanted, out)
 
     def _pieces(self, name: str, segments: Sequence[str]) -> Iterator[list[Head]]:
         """Segments to read in one go: as many as make some megabytes; those without records are passed over."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -19,6 +20,9 @@ from .record import raw_at, split
 
 SEPARATOR = b"\x1f"
 """Stands between a record's values: a control character, of which no JSON text has one."""
+
+Steps = tuple[tuple[str, ...], ...]
+"""Paths, as their steps."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -58,6 +62,11 @@ class Values:
         except UNREADABLE:
             return None
         return None if b"\r" in found else found
+
+
+@lru_cache(32)
+def values_at(paths: Steps) -> Values:
+    return Values([Path(steps) for steps in paths])
 
 
 def chunks(lines: bytes) -> Iterator[bytes]:

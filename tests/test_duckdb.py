@@ -43,6 +43,27 @@ def test_an_identity_is_made_once_and_stays_with_the_file(shop: Shop) -> None:
     moved.close()
 
 
+def test_rows_of_its_own_are_the_same_one_by_one_and_together(shop: Shop) -> None:
+    columns = dict.fromkeys(("collection", "property", "raw"), "VARCHAR") | {"whole_record": "BOOLEAN", "run": "BIGINT"}
+    columns |= {"rejected_at": "TIMESTAMPTZ"}
+    rows: list[dict[str, Any]] = [
+        {
+            "collection": "a'b",
+            "property": None,
+            "raw": '"\\ud800"',
+            "whole_record": True,
+            "run": 2**40,
+            "rejected_at": 1_700_000_000_123_456,
+        },
+        {"collection": "é", "property": "p", "raw": None, "whole_record": False, "run": None, "rejected_at": None},
+    ]
+    for some in (rows, rows[:1], rows[1:]):
+        shop.target.add("_syncer_rejects", columns, some)
+    found = shop.ask(f"SELECT {', '.join(columns)} FROM w.shop._syncer_rejects ORDER BY collection")
+    assert len(found) == 4 and found[0] == found[1] and found[2] == found[3]
+    assert found[0][:5] == ("a'b", None, '"\\ud800"', True, 2**40) and found[2] == ("é", "p", None, False, None, None)
+
+
 @pytest.mark.parametrize("name", ["Odd name", 'quo"te', "warehouse", "main", "temp", "größe", "select", "it's"])
 def test_a_schema_may_have_any_name(tmp_path: Path, name: str) -> None:
     target = DuckDB(str(tmp_path / "x.duckdb"), name)

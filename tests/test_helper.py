@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from rest_syncer.engine import helper as helper_module
 from rest_syncer.engine.errors import Damaged
-from rest_syncer.engine.extract import Extraction, Stored, extract
+from rest_syncer.engine.extract import Extracted, Extraction, Stored, extract
 from rest_syncer.engine.helper import Helper
 from rest_syncer.engine.hub import Head
 from rest_syncer.engine.hub.segment import encode
@@ -18,7 +21,6 @@ RECORDS = [
     b'{"id": 1, "name": "\xc3\xa9", "of": {"x": [1, 2]}}', b'{"id": 2, "name": null}', b'{"id": 1e400, "of": "no"}',
     b'{"id": 3,, "name": "odd"}', b"[]", b'{"name": "' + b"x" * 5000 + b'"}',
 ]  # fmt: skip
-
 FIRST = "000001-01-000000"
 
 
@@ -29,61 +31,97 @@ def helper() -> Iterator[Helper]:
     made.close()
 
 
-def wanted(file: Path, spoilt: bool = False) -> Extraction:
-    """Two segments, of which some records have parents; the second is cut off where it is `spoilt`."""
+def segment(records: list[bytes]) -> bytes:
     head = Head(
         collection="animals", name=FIRST, chain="000001-01", purpose="full", began=0, since=None, until=None, route="",
-        records=len(RECORDS), longest=max(map(len, RECORDS)), raw_bytes=sum(map(len, RECORDS)),
+        records=len(records), longest=max(map(len, records)), raw_bytes=sum(map(len, records)),
     )  # fmt: skip
-    data = encode(head, RECORDS, [])
-    parents = [(2, b'{"zoo": 7}'), (len(RECORDS) - 2, b"null")]
-    segments = [Stored(FIRST, len(RECORDS), data, parents), Stored(FIRST, len(RECORDS), data[:-9] if spoilt else data, parents)]
-    return Extraction("animals", segments, (("id",), ("name",), ("of", "x")), (("zoo",),), True, str(file))
+    return encode(head, records, [])
 
 
-def test_it_gives_what_is_extracted_here(tmp_path: Path, helper: Helper) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    found = extract(wanted(here))
-    assert helper.extract(wanted(there)) == found
-    assert there.read_bytes() == here.read_bytes() and found.refused == [3, 3 + len(RECORDS)]
+def wanted(records: list[bytes] = RECORDS, spoilt: bool = False) -> Extraction:
+    """Two segments, of which some records have parents; the second is cut off where it is `spoilt`."""
+    data, many = segment(records), len(records)
+    parents = [(1, b'{"zoo": 7}'), (many - 1, b"null")]
+    segments = [Stored(FIRST, many, data, parents), Stored(FIRST, many, data[:-9] if spoilt else data, parents)]
+    return Extraction("animals", segments, (("id",), ("name",), ("of", "x")), (("zoo",),), True)
 
 
-def test_a_damaged_segment_is_left_to_who_asks(tmp_path: Path, helper: Helper) -> None:
-    assert helper.extract(wanted(tmp_path / "one", spoilt=True)) is None
+def here(of: Extraction) -> tuple[Extracted, bytes]:
+    out = BytesIO()
+    return extract(of, out), out.getvalue()
+
+
+def there(helper: Helper, of: Extraction) -> tuple[Extracted | None, bytes]:
+    out = BytesIO()
+    return helper.extract(of, out), out.getvalue()
+
+
+def test_it_gives_what_is_extracted_here(helper: Helper) -> None:
+    expected = here(wanted())
+    assert there(helper, wanted()) == expected
+    assert expected[0].refused == [3, 3 + len(RECORDS)] and expected[1].count(b"\n") == 2 * len(RECORDS)
+
+
+def test_each_of_many_threads_gets_its_own_answer(helper: Helper) -> None:
+    jobs = [wanted([b'{"id": %d}' % number] * (number + 2)) for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda job: there(helper, job), jobs)) == [here(job) for job in jobs]
+
+
+def test_a_damaged_segment_is_left_to_who_asks(helper: Helper) -> None:
     with pytest.raises(Damaged, match="is damaged"):
-        extract(wanted(tmp_path / "one", spoilt=True))
-    assert helper.extract(wanted(tmp_path / "two")) is not None
+        here(wanted(spoilt=True))
+    assert there(helper, wanted(spoilt=True)) == (None, b"")
+    assert there(helper, wanted()) == here(wanted())
 
 
-def test_so_is_all_when_it_died(tmp_path: Path, helper: Helper) -> None:
-    assert helper.extract(wanted(tmp_path / "one")) is not None
-    (process,) = [helper._process]
-    assert process is not None and process.poll() is None
-    process.kill()
-    process.wait()
-    assert helper.extract(wanted(tmp_path / "two")) is None
-    assert helper.extract(wanted(tmp_path / "two")) is None
+def test_so_is_all_when_it_died(helper: Helper) -> None:
+    assert there(helper, wanted()) == here(wanted())
+    assert helper._process is not None
+    helper._process.kill()
+    assert there(helper, wanted()) == (None, b"")
+    assert there(helper, wanted()) == (None, b"")
 
 
-def test_so_is_all_when_there_is_no_python_to_begin(tmp_path: Path, helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
-    assert helper.extract(wanted(tmp_path / "one")) is None
+@pytest.mark.parametrize(("python", "seconds"), [("/nowhere/python", 20), ("/bin/true", 20), ("/bin/cat", 20), ("/usr/bin/yes", 0.2)])
+def test_so_is_all_when_what_begins_is_no_helper(helper: Helper, monkeypatch: pytest.MonkeyPatch, python: str, seconds: float) -> None:
+    monkeypatch.setattr("sys.executable", python)
+    monkeypatch.setattr(helper_module, "_SECONDS_TO_BEGIN", seconds)
+    assert there(helper, wanted()) == (None, b"")
 
 
-def test_an_answer_that_was_not_waited_for_is_nobody_elses(tmp_path: Path, helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_these_files_whatever_else_is_installed(helper: Helper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "rest_syncer"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise SystemExit(1)")
+    (tmp_path / "sitecustomize.py").write_text("print('hello'); raise SystemExit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert there(helper, wanted()) == here(wanted())
+
+
+def test_an_answer_that_was_not_waited_for_is_nobody_elses(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*of: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("rest_syncer.engine.helper._received", interrupted)
-        helper.extract(wanted(tmp_path / "one"))
-    assert helper.extract(wanted(tmp_path / "two")) is None
+        patch.setattr(helper_module, "_received", interrupted)
+        there(helper, wanted())
+    assert there(helper, wanted([b"{}", b"{}"])) == (None, b"")
 
 
-def test_it_ends_when_nobody_can_ask_any_more(tmp_path: Path, helper: Helper) -> None:
-    assert helper.extract(wanted(tmp_path / "one")) is not None
-    process = helper._process
-    assert process is not None and process.stdin is not None
+def test_closed_it_is_not_asked_again(helper: Helper) -> None:
+    assert there(helper, wanted()) == here(wanted())
+    helper.close()
+    assert there(helper, wanted()) == (None, b"")
+
+
+def test_it_ends_when_nobody_can_ask_any_more(helper: Helper) -> None:
+    assert there(helper, wanted()) == here(wanted())
+    assert helper._process is not None
+    process = helper._process._process
+    assert process.stdin is not None
     assert os.getpgid(process.pid) != os.getpgrp(), "the keyboard's interruption would reach it"
     process.stdin.close()
-    assert process.wait() == 0
+    assert process.wait(30) == 0

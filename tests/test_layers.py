@@ -29,7 +29,7 @@ LAYERS = [
 
 WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "spare", "freed", "tokens", "transport", "fetch", "hub",
-    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "extract", "helper", "piece", "stage", "destinations.dialect",
+    "hub.store", "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "helper", "piece", "stage", "destinations.dialect",
     "destinations.upsert", "destinations.versions", "destinations.shape", "destinations.sql", "destinations.staged",
     "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "ahead",
     "parents", "keys", "met", "chain", "pull", "batch", "load", "run", "compact", "look", "serve", "show",

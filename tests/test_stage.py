@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import pytest
@@ -595,9 +595,9 @@ def test_of_many_bytes_another_process_extracts_the_rest_where_one_can_be_had(
 ) -> None:
     hub, expected, into, done = hub_with(tmp_path, SEGMENTS), Staged(), Staged(), list[Extraction]()
 
-    def extracted(wanted: Extraction) -> Extracted:
+    def extracted(wanted: Extraction, out: IO[bytes]) -> Extracted:
         done.append(wanted)
-        return extract(wanted)
+        return extract(wanted, out)
 
     monkeypatch.setattr(stage_module, "PIECE_BYTES", 1)
     monkeypatch.setattr(stage_module, "extract", extracted)

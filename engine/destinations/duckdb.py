@@ -119,9 +119,8 @@ class DuckDB(SqlWarehouse):
     def _committed(self, batch: Batch) -> Receipt:
         if batch.load % VACUUM_EVERY == 0:
             self._connection().execute("RESET max_vacuum_tasks")
-        if not (batch.files or batch.marks_gone or batch.told):
-            return super().commit(batch)  # nothing was staged, and no row is looked at
-        give_back()  # what was needed to stage the batch
+        if batch.files:
+            give_back()  # what was needed to stage them
         receipt = super().commit(batch)
         self._let_go()
         return receipt

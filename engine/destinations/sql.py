@@ -91,16 +91,17 @@ class SqlWarehouse(Shapes):
         renames = any(self._there(column, columns) != column.name for column in table.columns)
         fits = all(columns.get(self.fold(self._there(column, columns))) == self.kind(column.type) for column in table.columns)
         there, (loads, sources) = bool(columns), self._received(table)
-        strangers = there and self._has_strangers(table, hub, set(loads))
-        if hub not in loads:
-            return Seen(there=there, fits=fits, renames=renames, strangers=strangers, sources=sources)
-        prints = f"CAST(properties AS {self.kind('VARCHAR')})"
-        ((prints, gone, held_back, told),) = self.ask(
-            f"SELECT {prints}, gone_since, coalesce(held_back, 0), coalesce(told_until, 0) FROM {self.name('_syncer_receipts')} "
-            f"WHERE hub = {self.text(hub)} AND collection = {self.text(table.name)} AND load = {loads[hub]}"
+        strangers = there and self._has_strangers(table, hub, loads)
+        told = f"CAST(properties AS {self.kind('VARCHAR')}), gone_since, coalesce(held_back, 0), coalesce(told_until, 0)"
+        rows = hub in loads and self.ask(
+            f"SELECT {told} FROM {self.name('_syncer_receipts')} "
+            f"WHERE hub = {self.text(hub)} AND collection = {self.text(table.name)} AND load = {loads[hub]} LIMIT 1"
         )
+        if not rows:
+            return Seen(there=there, fits=fits, renames=renames, strangers=strangers, sources=sources)
+        ((prints, gone, held_back, until),) = rows
         known = None if gone is None else int(gone)
-        return Seen(loads[hub], json.loads(prints or "{}"), there, fits, renames, strangers, known, int(held_back), sources, int(told))
+        return Seen(loads[hub], json.loads(prints or "{}"), there, fits, renames, strangers, known, int(held_back), sources, int(until))
 
     def _check_kind(self, table: Table, columns: Container[str]) -> None:
         """Raises WarehouseError where the table keeps versions and should not, or the other way round."""
@@ -112,8 +113,10 @@ class SqlWarehouse(Shapes):
     def _received(self, table: Table) -> tuple[dict[str, int], tuple[str, ...]]:
         """The hubs that a table was loaded from, with the last load of each, and the specs."""
         receipts = f"{self.name('_syncer_receipts')} WHERE collection = {self.text(table.name)}"
-        found = self.ask(f"SELECT hub, source, max(load) FROM {receipts} GROUP BY hub, source")
-        loads = {str(hub): max(int(load) for one, _, load in found if one == hub) for hub, _, _ in found}
+        found = self.ask(f"SELECT hub, source, coalesce(max(load), 0) FROM {receipts} GROUP BY hub, source")
+        loads: dict[str, int] = {}
+        for hub, _, load in found:
+            loads[str(hub)] = max(int(load), loads.get(str(hub), 0))
         return loads, tuple(sorted({str(source) for _, source, _ in found if source is not None}))
 
     def commit(self, batch: Batch) -> Receipt:
