@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -53,8 +54,10 @@ def here(of: Extraction) -> tuple[Extracted, bytes]:
 
 
 def there(helper: Helper, of: Extraction) -> tuple[Extracted | None, bytes]:
-    out = BytesIO()
-    return helper.extract(of, out), out.getvalue()
+    with tempfile.TemporaryFile() as out:
+        found = helper.extract(of, out)
+        out.seek(0)
+        return found, out.read()
 
 
 def test_it_gives_what_is_extracted_here(helper: Helper) -> None:
@@ -106,7 +109,7 @@ def test_an_answer_that_was_not_waited_for_is_nobody_elses(helper: Helper, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(helper_module, "_received", interrupted)
+        patch.setattr(helper_module, "_message", interrupted)
         there(helper, wanted())
     assert there(helper, wanted([b"{}", b"{}"])) == (None, b"")
 
@@ -121,7 +124,6 @@ def test_it_ends_when_nobody_can_ask_any_more(helper: Helper) -> None:
     assert there(helper, wanted()) == here(wanted())
     assert helper._process is not None
     process = helper._process._process
-    assert process.stdin is not None
     assert os.getpgid(process.pid) != os.getpgrp(), "the keyboard's interruption would reach it"
-    process.stdin.close()
+    helper._process._socket.close()
     assert process.wait(30) == 0
