@@ -1,4 +1,4 @@
-"""Segments -> lines of the values that a projection wants of their records. Pure.
+"""Segments -> lines of the values that a projection wants of their records, written into a file that is open. Pure, but for that.
 
 All that it takes is in `Extraction`, so that another process may do it (`helper`).
 """
@@ -22,18 +22,18 @@ _END = SEPARATOR + b"\n"
 
 
 class Stored(Struct, frozen=True):
-    """A segment as it lies in the hub, how many records it has, and for how many of these which parent's values are kept, as JSON; these
-    only where values of parents are wanted."""
+    """A segment as it lies in the hub, and how many records it has."""
 
     name: str
     records: int
     data: bytes
     parents: Sequence[tuple[int, bytes]] = ()
+    """The values that are kept of parents, as JSON, and of how many of the records each is the parent; where such values are wanted."""
 
 
 class Extraction(Struct, frozen=True):
-    """What is wanted of the records of some segments: the values at the paths `own`, those of their parents at the paths `parents`, and
-    where `digested` a digest of each."""
+    """What is wanted of each record of some segments: values at the paths `own`, its parent's at the paths `parents`, and a digest of it
+    where it is `digested`."""
 
     collection: str
     segments: Sequence[Stored]

@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -19,7 +21,6 @@ from typing import IO
 import msgspec
 from msgspec import Struct
 
-from .errors import SyncerError
 from .extract import Extracted, Extraction, extract
 
 _BEGIN = """
@@ -33,9 +34,9 @@ from importlib import import_module
 import_module(package + ".engine.helper").serve(int(asked_through))
 """
 """What it is begun with: the package is found where it was found here, whatever else is installed."""
-_GREETING = b"syncer extracts\n"
 _SECONDS_TO_BEGIN = 20
-_LENGTH = 8
+_SECONDS_TO_ANSWER = 300
+_SIZE = 8
 """Bytes that tell how long a message is."""
 _UNABLE = (OSError, ValueError, MemoryError, OverflowError, subprocess.SubprocessError, msgspec.MsgspecError)
 
@@ -52,6 +53,7 @@ class Helper:
         self._process: _Process | None = None
         self._is_able = bool(sys.executable) and not hasattr(sys, "frozen")
         self._asking = Lock()
+        _sources()  # as they are now
 
     def extract(self, wanted: Extraction, out: IO[bytes]) -> Extracted | None:
         """As `extract` does, into an empty file; None, and it is empty still, where the process did not, or cannot be had.
@@ -79,8 +81,9 @@ class Helper:
 
     def close(self) -> None:
         """It is not asked again. Whoever waits for an answer gets none."""
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
         with self._asking:
             self._end()
 
@@ -96,28 +99,34 @@ class _Process:
 
     def __init__(self) -> None:
         package, file = __package__.partition(".")[0], Path(__file__).parents[1] / "__init__.py"
+        places = [place for place in sys.path if isinstance(place, str)]
         self._socket, theirs = socket.socketpair()
+        self._has_begun = False
         with ExitStack() as begun:
             begun.enter_context(self._socket)
             with theirs:
-                # -I, -S: nothing that others have it do as it begins; a group of its own: an interruption from the keyboard is for who asks
+                # -I, -S: nothing that others have it do as it begins; -B: it writes nothing; a group of its own: an interruption from the
+                # keyboard is for who asks
                 self._process = subprocess.Popen(  # noqa: S603  # this very program
-                    [sys.executable, "-I", "-S", "-c", _BEGIN, str(theirs.fileno()), package, str(file), *sys.path],
+                    [sys.executable, "-I", "-S", "-B", "-c", _BEGIN, str(theirs.fileno()), package, str(file), *places],
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()], process_group=0,
                 )  # fmt: skip
             begun.enter_context(self._process)
             begun.callback(self._process.kill)
-            self._socket.settimeout(_SECONDS_TO_BEGIN)
-            if _taken(self._socket, len(_GREETING)) != _GREETING:
-                raise BrokenPipeError
-            self._socket.settimeout(None)
             self._held = begun.pop_all()
 
     def answer(self, request: bytes, file: int) -> _Answer:
-        socket.send_fds(self._socket, [_length(request)], [file])
+        if not self._has_begun:
+            self._socket.settimeout(_SECONDS_TO_BEGIN)
+            if _taken(self._socket, len(_sources())) != _sources():
+                raise BrokenPipeError
+            self._socket.settimeout(_SECONDS_TO_ANSWER)
+            self._has_begun = True
+        socket.send_fds(self._socket, [_size(request)], [file])
         self._socket.sendall(request)
-        return msgspec.msgpack.decode(_message(self._socket, _taken(self._socket, _LENGTH)), type=_Answer)
+        size = _taken(self._socket, _SIZE)
+        return msgspec.msgpack.decode(_message(self._socket, size), type=_Answer)
 
     def kill(self) -> None:
         self._process.kill()
@@ -129,30 +138,40 @@ class _Process:
 def serve(asked_through: int) -> None:
     """Extract what is asked for through a socket, until nothing more is asked."""
     with suppress(ConnectionError), socket.socket(fileno=asked_through) as asked:
-        asked.sendall(_GREETING)
+        asked.sendall(_sources())
         while True:
-            length, files, _, _ = socket.recv_fds(asked, _LENGTH, 1)
+            size, files, _, _ = socket.recv_fds(asked, _SIZE, 1)
             if not files:
                 break
-            wanted = msgspec.msgpack.decode(_message(asked, length), type=Extraction)
-            try:
-                with os.fdopen(files[0], "wb") as out:
-                    answer = _Answer(extract(wanted, out))
-            except (SyncerError, OSError, MemoryError):
-                answer = _Answer(None)
-            told = msgspec.msgpack.encode(answer)
-            asked.sendall(_length(told) + told)
+            answer = msgspec.msgpack.encode(_carried_out(_message(asked, size), files[0]))
+            asked.sendall(_size(answer) + answer)
 
 
-def _length(message: bytes) -> bytes:
-    return len(message).to_bytes(_LENGTH, "little")
+def _carried_out(request: bytearray, file: int) -> _Answer:
+    try:
+        with os.fdopen(file, "wb") as out:
+            return _Answer(extract(msgspec.msgpack.decode(request, type=Extraction), out))
+    except Exception:  # whoever asks does it again, and is told what there is to tell
+        return _Answer(None)
 
 
-def _message(through: socket.socket, length: bytes) -> bytes:
-    return _taken(through, int.from_bytes(length, "little"))
+@lru_cache(1)
+def _sources() -> bytes:
+    """What the other process says first: that it has the same files, as they were when this was first asked; upgrades may come between."""
+    here = Path(__file__).parent
+    files = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted([*here.glob("*.py"), *here.glob("hub/*.py")])]
+    return sha256(repr(files).encode()).digest()
 
 
-def _taken(through: socket.socket, length: int) -> bytes:
+def _size(message: bytes) -> bytes:
+    return len(message).to_bytes(_SIZE, "little")
+
+
+def _message(through: socket.socket, size: bytes | bytearray) -> bytearray:
+    return _taken(through, int.from_bytes(size, "little"))
+
+
+def _taken(through: socket.socket, length: int) -> bytearray:
     """So many bytes. Raises BrokenPipeError where the other side has ended."""
     taken = bytearray(length)
     rest = memoryview(taken)
@@ -161,4 +180,4 @@ def _taken(through: socket.socket, length: int) -> bytes:
         if not found:
             raise BrokenPipeError
         rest = rest[found:]
-    return bytes(taken)
+    return taken

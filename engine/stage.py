@@ -47,7 +47,7 @@ PIECE_BYTES = 12 * 2**20
 WORKERS = min(4, os.cpu_count() or 1)
 MEMORY = "400MB"
 HELPED_FROM = 2 * 2**20
-"""How many bytes of segments are extracted here before another process is begun for the others: that takes 0.1 s."""
+"""How many bytes of (compressed) segments are extracted here before another process is begun for the others: that takes 0.1 s."""
 COUNTING_MEMORY = "40MB"
 """For keys that are counted and compared, which may be many millions: what is more spills, and takes no longer."""
 _CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)

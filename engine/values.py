@@ -64,8 +64,9 @@ class Values:
         return None if b"\r" in found else found
 
 
-@lru_cache(32)
+@lru_cache(32)  # each collection has a few, and to make one takes as long as some records
 def values_at(paths: Steps) -> Values:
+    """What reads the values at some paths."""
     return Values([Path(steps) for steps in paths])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,10 +89,26 @@ def test_so_is_all_when_it_died(helper: Helper) -> None:
     assert there(helper, wanted()) == (None, b"")
 
 
-@pytest.mark.parametrize(("python", "seconds"), [("/nowhere/python", 20), ("/bin/true", 20), ("/bin/cat", 20), ("/usr/bin/yes", 0.2)])
-def test_so_is_all_when_what_begins_is_no_helper(helper: Helper, monkeypatch: pytest.MonkeyPatch, python: str, seconds: float) -> None:
+@pytest.mark.parametrize("python", ["/nowhere/python", "/bin/true", "/bin/cat"])
+def test_so_is_all_when_no_helper_begins(helper: Helper, monkeypatch: pytest.MonkeyPatch, python: str) -> None:
     monkeypatch.setattr("sys.executable", python)
-    monkeypatch.setattr(helper_module, "_SECONDS_TO_BEGIN", seconds)
+    assert there(helper, wanted()) == (None, b"")
+
+
+@pytest.mark.parametrize("says", [b"", b"x", b"x" * 1000])
+def test_so_is_all_when_what_begins_is_another_program(
+    helper: Helper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, says: bytes
+) -> None:
+    another = tmp_path / "another"
+    another.write_text(f"#!{sys.executable}\nimport os, signal, sys\nos.write(int(sys.argv[6]), {says!r})\nsignal.pause()\n")
+    another.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(another))
+    monkeypatch.setattr(helper_module, "_SECONDS_TO_BEGIN", 0.2)
+    assert there(helper, wanted()) == (None, b"")
+
+
+def test_a_helper_with_other_files_is_none(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper_module, "_sources", lambda: b"x" * 32)
     assert there(helper, wanted()) == (None, b"")
 
 
@@ -118,6 +136,16 @@ def test_closed_it_is_not_asked_again(helper: Helper) -> None:
     assert there(helper, wanted()) == here(wanted())
     helper.close()
     assert there(helper, wanted()) == (None, b"")
+
+
+def test_whoever_waits_when_it_is_closed_gets_nothing(helper: Helper) -> None:
+    assert there(helper, wanted()) == here(wanted())
+    assert helper._process is not None
+    os.kill(helper._process._process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(there, helper, wanted())
+        helper.close()
+        assert waiting.result(30) == (None, b"")
 
 
 def test_it_ends_when_nobody_can_ask_any_more(helper: Helper) -> None:

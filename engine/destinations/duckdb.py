@@ -120,7 +120,7 @@ class DuckDB(SqlWarehouse):
         if batch.load % VACUUM_EVERY == 0:
             self._connection().execute("RESET max_vacuum_tasks")
         if batch.files:
-            give_back()  # what was needed to stage them
+            give_back()  # what was needed to stage their rows
         receipt = super().commit(batch)
         self._let_go()
         return receipt

@@ -93,10 +93,8 @@ class SqlWarehouse(Shapes):
         there, (loads, sources) = bool(columns), self._received(table)
         strangers = there and self._has_strangers(table, hub, loads)
         told = f"CAST(properties AS {self.kind('VARCHAR')}), gone_since, coalesce(held_back, 0), coalesce(told_until, 0)"
-        rows = hub in loads and self.ask(
-            f"SELECT {told} FROM {self.name('_syncer_receipts')} "
-            f"WHERE hub = {self.text(hub)} AND collection = {self.text(table.name)} AND load = {loads[hub]} LIMIT 1"
-        )
+        last = f"hub = {self.text(hub)} AND collection = {self.text(table.name)} AND load = {loads.get(hub, 0)}"
+        rows = self.ask(f"SELECT {told} FROM {self.name('_syncer_receipts')} WHERE {last} LIMIT 1") if hub in loads else []
         if not rows:
             return Seen(there=there, fits=fits, renames=renames, strangers=strangers, sources=sources)
         ((prints, gone, held_back, until),) = rows
