@@ -36,6 +36,8 @@ def _of_file(tool: Tool, task: Task, tables: list[str]) -> Held | None:
     columns = f"* EXCLUDE ({tool.added})" if tool.added else "1"
     rows = " UNION ALL ".join(f"SELECT {columns} FROM {table}" for table in tables)
     asked = f"SELECT count(*), coalesce(bit_xor(hash(held)), 0) FROM ({rows}) held"
-    code = f"import duckdb; print(list(duckdb.connect({str(task.folder / 'out.duckdb')!r}, read_only=True).execute({asked!r}).fetchone()))"
+    opened = f"import duckdb; con = duckdb.connect({str(task.folder / 'out.duckdb')!r}, read_only=True)"
+    quiet = "con.execute('SET enable_progress_bar = false')"  # it would be printed, too, where a query takes long
+    code = f"{opened}; {quiet}; print(list(con.execute({asked!r}).fetchone()))"
     found = subprocess.run([tool.python, "-c", code], capture_output=True, text=True, check=False)
     return Held(*json.loads(found.stdout)) if found.returncode == 0 else None
