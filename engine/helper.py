@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from .extract import Extracted, Extraction, extract
+from .freed import give_back
 
 _BEGIN = """
 import sys
@@ -145,6 +146,7 @@ def serve(asked_through: int) -> None:
                 break
             answer = msgspec.msgpack.encode(_carried_out(_message(asked, size), files[0]))
             asked.sendall(_size(answer) + answer)
+            give_back()
 
 
 def _carried_out(request: bytearray, file: int) -> _Answer:
