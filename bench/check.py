@@ -17,11 +17,11 @@ from pathlib import Path
 
 import duckdb
 
+from rest_syncer.engine.extract import Extraction, Stored, extract
 from rest_syncer.engine.hub import Hub
 from rest_syncer.engine.hub.segment import decode_ndjson
 from rest_syncer.engine.parse import parse_spec
-from rest_syncer.engine.project import ODD, Projection, row_projection, text
-from rest_syncer.engine.values import SEPARATOR, chunks
+from rest_syncer.engine.project import ODD, row_projection, text
 
 from .memory import SPEC, fill
 
@@ -38,7 +38,9 @@ def main() -> None:
         fill(hub, 1, options.records, 1000)
         projection, values, records = row_projection(collection), Path(folder) / "values.csv", Path(folder) / "records.ndjson"
         records.write_bytes(b"".join(decode_ndjson(hub.data("things", name), name) for name in hub.segments("things")))
-        checked = projection.select(str(values), _write(projection, records, values))
+        stored = [Stored(name, hub.head("things", name).records, hub.data("things", name)) for name in hub.segments("things")]
+        wanted = Extraction("things", stored, projection.own_paths, projection.parents_paths, projection.digested)
+        checked = projection.select(str(values), _write(wanted, values))
         types = ", ".join(f"{text(name)}: {text(prop.column_type.duckdb)}" for name, prop in collection.properties.items())
         ways = {
             "checked": checked,
@@ -48,17 +50,16 @@ def main() -> None:
         con.execute("SET threads = 1")
         con.execute("SET disabled_optimizers = 'common_subexpressions'")
         for _ in range(options.runs):
-            took = {"texts": _seconds(partial(_write, projection, records, values))}
+            took = {"texts": _seconds(partial(_write, wanted, values))}
             for name, sql in ways.items():
                 took[name] = _seconds(partial(con.execute, f"CREATE OR REPLACE TABLE plain AS {sql}"))
             print("  ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items()))
 
 
-def _write(projection: Projection, records: Path, values: Path) -> int:
+def _write(wanted: Extraction, values: Path) -> int:
     """Write the file that a projection reads; gives its longest line's bytes."""
-    lines = [line for chunk in chunks(records.read_bytes()) for line in projection.own.of_lines(chunk)[0]]
-    values.write_bytes((SEPARATOR + b"\n").join([*lines, b""]))
-    return max(map(len, lines)) + 2
+    with values.open("wb") as out:
+        return extract(wanted, out).longest
 
 
 def _seconds(work: Callable[[], object]) -> float:

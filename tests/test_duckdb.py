@@ -64,6 +64,17 @@ def test_rows_of_its_own_are_the_same_one_by_one_and_together(shop: Shop) -> Non
     assert found[0][:5] == ("a'b", None, '"\\ud800"', True, 2**40) and found[2] == ("é", "p", None, False, None, None)
 
 
+def test_what_is_loaded_is_known_by_the_last_receipt_of_this_hub_whatever_else_lies_there(shop: Shop) -> None:
+    shop.load(v(1))
+    shop.load(v(2, run=2))
+    known = shop.target.seen(HUB, ORDERS)
+    assert known.load == 2
+    receipts = "shop._syncer_receipts (hub, collection, load, source)"
+    shop.change("INSERT INTO shop._syncer_receipts SELECT * FROM shop._syncer_receipts WHERE load = 2")
+    shop.change(f"INSERT INTO {receipts} VALUES ('{OTHER_HUB}', 'orders', NULL, NULL), ('{HUB}', 'others', 7, 'x')")
+    assert shop.target.seen(HUB, ORDERS) == known
+
+
 @pytest.mark.parametrize("name", ["Odd name", 'quo"te', "warehouse", "main", "temp", "größe", "select", "it's"])
 def test_a_schema_may_have_any_name(tmp_path: Path, name: str) -> None:
     target = DuckDB(str(tmp_path / "x.duckdb"), name)
