@@ -77,12 +77,14 @@ def test_what_is_loaded_is_known_by_the_last_receipt_of_this_hub_whatever_else_l
 
 
 @pytest.mark.parametrize("name", ["Odd name", 'quo"te', "warehouse", "main", "temp", "größe", "select", "it's"])
-def test_a_schema_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_a_schema_may_have_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rest_syncer.engine.destinations.duckdb.VACUUM_EVERY", 2)
     target = DuckDB(str(tmp_path / "x.duckdb"), name)
     shop, table = Shop(tmp_path, target, File(tmp_path / "x.duckdb")), replace(ORDERS, schema=name)
     target.identity(HUB)
     assert shop.load(v(1), table=table) == Receipt(1, read=1, inserted=1)
     assert shop.load(v(1, "b", run=2), table=table) == Receipt(2, read=1, updated=1)
+    assert 0 < target._used("orders") < 0.001
     assert shop.ask(f"SELECT sum FROM w.{quoted(name)}.orders") == [("b",)]
 
 
@@ -102,6 +104,18 @@ def test_groups_of_rows_that_small_loads_leave_are_merged_from_time_to_time(shop
         shop.target.close()
         groups += shop.ask("SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('w.shop.orders')")
     assert groups == [(1,), (2,), (3,), (1,), (2,), (3,), (4,), (1,), (2,)]
+
+
+@pytest.mark.parametrize(("full", "groups"), [(0.7, 4), (0.8, 3)])
+def test_groups_that_are_mostly_full_are_left_as_they_are(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, full: float, groups: int
+) -> None:
+    for name, value in (("VACUUM_EVERY", 4), ("ROW_GROUP", 2048), ("FULL", full)):
+        monkeypatch.setattr(f"rest_syncer.engine.destinations.duckdb.{name}", value)
+    for number in range(4):
+        shop.target.close()
+        shop.load(*(v(number * 2048 + row, run=number) for row in range(1536)))
+    assert shop.ask("SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('w.shop.orders')") == [(groups,)]
 
 
 def test_what_duckdb_keeps_of_tables_is_let_go_of_after_a_load(shop: Shop) -> None:
