@@ -124,8 +124,8 @@ class Load(Struct, frozen=True, kw_only=True, dict=True):
         makes_anew = self.anew or (self.table.keeps_versions and step.complete)
         if makes_anew and self.table.keeps_versions:
             self._require_all()
-        with self.stage.work():
-            staged = self._staged(step, warehouse.unfit(self.table))
+        with self.stage.work(), warehouse.receiving(self.table) as receive:
+            staged = self._staged(step, warehouse.unfit(self.table), receive)
             batch, note = self._batch(step, staged, makes_anew, now)
             return Done(warehouse.commit(batch), note, _misfits(batch))
 
@@ -140,11 +140,11 @@ class Load(Struct, frozen=True, kw_only=True, dict=True):
                 "the table, and it is filled with what is left"
             )
 
-    def _staged(self, step: LoadStep, unfit: Sequence[Unfit]) -> Staged:
-        """The rows of a step."""
+    def _staged(self, step: LoadStep, unfit: Sequence[Unfit], receive: Callable[[str], None]) -> Staged:
+        """The rows of a step; each file is told of as it is there."""
         staged = Staged()
         for segments, counted in ((step.new, True), (step.again, False)):
-            self.stage.rows(self.table.name, self.collection, segments, step.epoch, counted, staged, unfit)
+            self.stage.rows(self.table.name, self.collection, segments, step.epoch, counted, staged, unfit, receive)
         return staged
 
     def _batch(self, step: LoadStep, staged: Staged, makes_anew: bool, now: int) -> tuple[Batch, str | None]:

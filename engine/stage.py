@@ -149,12 +149,16 @@ class Stage:
         counted: bool,
         into: Staged,
         unfit: Sequence[Unfit] = (),
+        receive: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Project segments, in the hub's order, and add them to what is staged. Raises HubError for a damaged segment."""
+        """Project segments, in the hub's order, and add them to what is staged; each file is given to `receive` as it is there. Raises
+        HubError for a damaged segment."""
         strict = frozenset(word for word in collection.properties if collection.on_reject_of(word) == "record")
         projection = row_projection(collection, unfit)
         for part in self._each(name, projection, segments, lambda piece: piece.stage(collection.key, epoch, counted, strict)):
             into.add(part)
+            for file in part.files:
+                receive(file)
 
     def told(
         self, name: str, feed: spec.Collection, key: Sequence[str], new: Sequence[str], before: Sequence[str], into: Staged

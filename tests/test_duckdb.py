@@ -107,9 +107,7 @@ def test_groups_of_rows_that_small_loads_leave_are_merged_from_time_to_time(shop
 
 
 @pytest.mark.parametrize(("full", "groups"), [(0.7, 4), (0.8, 3)])
-def test_groups_that_are_mostly_full_are_left_as_they_are(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, full: float, groups: int
-) -> None:
+def test_groups_that_are_mostly_full_are_left_as_they_are(shop: Shop, monkeypatch: pytest.MonkeyPatch, full: float, groups: int) -> None:
     for name, value in (("VACUUM_EVERY", 4), ("ROW_GROUP", 2048), ("FULL", full)):
         monkeypatch.setattr(f"rest_syncer.engine.destinations.duckdb.{name}", value)
     for number in range(4):

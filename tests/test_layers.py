@@ -20,8 +20,8 @@ LAYERS = [
     "read", "lists", "newness", "extract", "helper", "piece", "stage",
     "destinations",
     "destinations.dialect", "destinations.upsert", "destinations.versions", "destinations.shape", "destinations.sql",
-    "destinations.staged", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
-    "destinations.bigquery", "outcome", "ahead",
+    "destinations.staged", "destinations.copying", "destinations.duckdb", "destinations.postgresql", "destinations.delta",
+    "destinations.snowflake", "destinations.bigquery", "outcome", "ahead",
     "walked", "parents", "keys", "met", "chain",
     "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 ]  # fmt: skip
@@ -31,8 +31,8 @@ WITH_IO = {
     "parse", "settings", "egress", "clock", "account", "turns", "side_by_side", "spare", "freed", "tokens", "transport", "fetch", "hub",
     "hub.store", "hub.folder", "hub.bucket", "hub.loads", "earlier", "lists", "helper", "piece", "stage", "destinations.dialect",
     "destinations.upsert", "destinations.versions", "destinations.shape", "destinations.sql", "destinations.staged",
-    "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake", "destinations.bigquery", "ahead",
-    "parents", "keys", "met", "chain", "pull", "batch", "load", "run", "compact", "look", "serve", "show",
+    "destinations.copying", "destinations.duckdb", "destinations.postgresql", "destinations.delta", "destinations.snowflake",
+    "destinations.bigquery", "ahead", "parents", "keys", "met", "chain", "pull", "batch", "load", "run", "compact", "look", "serve", "show",
 }  # fmt: skip
 
 SEAMS = {

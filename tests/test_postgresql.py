@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from rest_syncer.cli import app
 from rest_syncer.engine.destinations import Column, Receipt
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
-from rest_syncer.engine.errors import UsageError, WarehouseError
+from rest_syncer.engine.errors import HubError, UsageError, WarehouseError
 from tests.farm import SPEC, Farm, row, spec, told
 from tests.postgres import Server
 from tests.shop import HUB, ORDERS, Database, Shop, v
@@ -61,6 +61,45 @@ def test_a_load_whose_connection_is_lost_is_tried_again_whole(shop: Shop, before
     assert len(cut) == 2
     assert shop.orders() == [(1, "2.00", 20, 2, None), (2, "1.00", 10, 1, None), (3, "1.00", 10, 2, None)]
     assert shop.ask("SELECT count(*) FROM shop._syncer_receipts WHERE load = 2") == [(1,)]
+
+
+def test_rows_that_came_before_their_batch_are_not_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = shop.batch(v(1), v(2))
+    with shop.target.receiving(ORDERS) as receive:
+        receive(batch.files[0])
+        monkeypatch.setattr(PostgreSQL, "_put", None)
+        assert shop.target.commit(batch) == Receipt(1, read=2, inserted=2)
+    assert shop.orders() == [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
+
+
+def test_a_connection_that_is_lost_while_rows_come_before_their_batch_costs_nothing_else(shop: Shop) -> None:
+    batch = shop.batch(v(1), v(2))
+    assert isinstance(shop.target, PostgreSQL)
+    with shop.target.receiving(ORDERS) as receive:
+        receive(batch.files[0])
+        with psycopg.connect(shop.target.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (shop.target._connection().info.backend_pid,))
+        assert shop.target.commit(batch) == Receipt(1, read=2, inserted=2)
+    assert shop.orders() == [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
+
+
+@pytest.mark.parametrize("missing", ["first", "last"])
+def test_a_batch_is_its_files_whatever_came_before_it(shop: Shop, missing: str) -> None:
+    files, batch = [shop.batch(v(number)).files[0] for number in (1, 2, 3)], shop.batch(v(1), v(2))
+    with shop.target.receiving(ORDERS) as receive:
+        for file in files if missing == "last" else [str(shop.folder / "nosuch.parquet"), *batch.files]:
+            receive(file)
+        assert shop.target.commit(batch) == Receipt(1, read=2, inserted=2)
+    assert [row[0] for row in shop.orders()] == [1, 2]
+
+
+def test_nothing_stays_of_rows_whose_batch_never_came(shop: Shop) -> None:
+    with pytest.raises(HubError), shop.target.receiving(ORDERS) as receive:
+        for file in shop.batch(v(1)).files * 3:
+            receive(file)
+        raise HubError("a segment is damaged")
+    assert shop.target.ask("SELECT to_regclass('pg_temp.rows')") == [(None,)]
+    assert shop.load(v(2)) == Receipt(1, read=1, inserted=1)
 
 
 def test_one_that_is_lost_again_and_again_is_said_and_leaves_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

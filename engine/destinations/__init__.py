@@ -7,7 +7,8 @@ number is the next one for its hub and collection. `--to duckdb:PATH` names one 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -252,6 +253,10 @@ class Warehouse(Protocol):
 
     def unfit(self, table: Table) -> Sequence[Unfit]:
         """Which values of a table's types it cannot hold: a batch comes without them."""
+
+    def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
+        """For as long as a batch of a table is staged, and until it is committed: what may be given each of its `files` that is ready, in
+        their order, so that less is left to do for `commit`. Nothing shows, or stays, of what is not committed."""
 
     def commit(self, batch: Batch) -> Receipt:
         """Take a batch, whole or not at all; a batch whose number was committed before gives that receipt.

@@ -16,8 +16,8 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -118,6 +118,9 @@ class DeltaLake:
 
     def close(self) -> None:
         """Nothing is held between calls."""
+
+    def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
+        return nullcontext(lambda _: None)
 
     def commit(self, batch: Batch) -> Receipt:
         if batch.table.name not in self._long:

@@ -35,8 +35,9 @@ ROW_GROUP = 20_480
 122,880, all would wait in memory for the commit, which one core carries out."""
 
 VACUUM_EVERY = 64
-"""After every 64th load of a table, where less than FULL of its groups of rows is in use, DuckDB merges these, of which each load leaves one
-or two that are not full, and drops deleted rows. After each load, it would write most of a new table again for the sake of one group less."""
+"""After every 64th load of a table, where less than FULL of its groups of rows is in use, DuckDB merges these, of which each load leaves
+one or two that are not full, and drops deleted rows. After each load, it would write most of a new table again for the sake of one group
+less."""
 
 FULL = 0.7
 """Large loads leave groups in which so much is in use. To merge these, three into two or four into three, writes nearly all of a table

@@ -1,15 +1,15 @@
 """A PostgreSQL database as a warehouse. I/O.
 
-A batch comes by COPY into a temporary table; one transaction takes it from there into a table with a primary key, so that users'
-foreign keys and views stand on firm ground. Changed rows are updated in their place. Loaders of a schema wait for each other by an
-advisory lock, which dies with its connection. `json` columns are `json` and not `jsonb`: it keeps the bytes that the API sent.
+A batch comes by COPY into a temporary table, while it is still being staged; one transaction takes it from there into a table with a
+primary key, so that users' foreign keys and views stand on firm ground. Changed rows are updated in their place. Loaders of a schema wait
+for each other by an advisory lock, which dies with its connection. `json` columns are `json` and not `jsonb`: it keeps the bytes that the
+API sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import duckdb
@@ -19,7 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 from ..errors import UsageError, WarehouseError
 from ..hub.segment import PLACE
 from ..project import Unfit, quoted, text
-from . import Batch, Table, staged
+from . import Batch, Receipt, Table
+from .copying import Copying
 from .dialect import Known
 from .shape import ADDED
 from .sql import SqlWarehouse
@@ -35,7 +36,7 @@ LONGEST_KEY = 2000
 PAUSES = (0.5, 2.0, 10.0)
 """Seconds before a load whose connection was lost is tried again."""
 
-_COPY_BYTES = 2**20
+_ROWS = "rows"
 _KINDS = {
     "VARCHAR": "text", "BIGINT": "bigint", "INTEGER": "integer", "DOUBLE": "double precision", "BOOLEAN": "boolean",
     "TIMESTAMPTZ": "timestamp with time zone", "DATE": "date", "JSON": "json",
@@ -44,10 +45,10 @@ _KINDS = {
 
 _SETTINGS = {
     "timezone": "UTC", "client_min_messages": "warning", "extra_float_digits": "3", "standard_conforming_strings": "on",
-    "default_transaction_isolation": r"read\ committed",
+    "default_transaction_isolation": r"read\ committed", "default_statistics_target": "10",
 }  # fmt: skip
-"""What is true of each session, whatever a role or a database has set: digests need all digits, and who waits for a lock has to see what
-was committed meanwhile."""
+"""What is true of each session, whatever a role or a database has set: digests need all digits, who waits for a lock has to see what was
+committed meanwhile, and of temporary tables a tenth of the usual sample tells the planner enough."""
 _OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 """What each table has of PostgreSQL's own (PostgreSQL, 5.6)."""
@@ -71,6 +72,10 @@ class PostgreSQL(SqlWarehouse):
         super().__init__(f"warehouse postgresql://{known.get('host', 'localhost')}/{known.get('dbname', '')}", schema, pauses)
         self.url = url
         self._con: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._coming: Copying | None = None
+        """Rows that are on their way, of a batch that is still being staged."""
+        self._came: Sequence[str] = []
+        """The files whose rows are there, before their batch is."""
 
     def check(self, tables: Sequence[Table] = ()) -> None:
         mistakes = [mistake for table in tables for mistake in _mistakes(table)]
@@ -86,7 +91,7 @@ class PostgreSQL(SqlWarehouse):
         if self._con is not None:
             self._con.close()
             self._con = None
-        self._tables = None
+        self._tables, self._came = None, []
 
     @property
     def lost(self) -> bool:
@@ -154,21 +159,67 @@ class PostgreSQL(SqlWarehouse):
         """NUL characters in texts, and keys that are too long for an index."""
         return list(_unfit(table.types, table.key))
 
+    @contextmanager
+    def receiving(self, table: Table) -> Iterator[Callable[[str], None]]:
+        """The rows go into their temporary table while others are staged. What goes wrong is told where `put` does it again."""
+
+        def receive(file: str) -> None:
+            if self._coming is None:
+                with suppress(psycopg.Error, WarehouseError):
+                    self._coming = self._copying(_ROWS, table.types | ORDER)
+            if self._coming is not None:
+                self._coming.add(file)
+
+        try:
+            yield receive
+        finally:
+            if self._coming is not None:
+                self._coming.break_off()
+                self._coming = None
+                with suppress(psycopg.Error, WarehouseError):
+                    self._drop_temporary()
+
+    def commit(self, batch: Batch) -> Receipt:
+        coming, self._coming, self._came = self._coming, None, []
+        if coming is not None:
+            with suppress(*self.errors, OSError):
+                coming.end()
+                self._came = coming.files
+        return super().commit(batch)
+
     def put(self, batch: Batch) -> str:
-        return self._put("rows", batch.table.types | ORDER, batch.files, joined=[*batch.table.key, "_segment"])
+        types, joined = batch.table.types | ORDER, [*batch.table.key, "_segment"]
+        came, self._came = self._came, []
+        if came == batch.files:
+            return self._planned(_ROWS, joined)
+        self._drop_temporary()  # what came of them
+        return self._put(_ROWS, types, batch.files, joined)
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
         """No row can have a key that does not fit."""
         return self._put(table, types, files, [*types], _unfit(types, [name for name in types if not name.startswith("_syncer_")]))
 
     def _put(self, table: str, types: Mapping[str, str], files: Sequence[str], joined: Iterable[str], unfit: Iterable[Unfit] = ()) -> str:
-        """Columns of Parquet files into a temporary table. Of those that are joined by, the planner learns."""
-        self._made.add(table)
+        """Columns of Parquet files into a temporary table."""
+        with self._copying(table, types, unfit) as copying:
+            for file in files:
+                copying.add(file)
+        return self._planned(table, joined)
+
+    def _copying(self, table: str, types: Mapping[str, str], unfit: Iterable[Unfit] = ()) -> Copying:
+        """What takes files into a new temporary table."""
         self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
-        written = {name: _written(name, type_) for name, type_ in types.items()}
-        with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as copy:
-            for piece in _as_csv(files, written, list(unfit)):
-                copy.write(piece)
+        self._made.add(table)
+
+        def copy(pieces: Iterator[bytes]) -> None:
+            with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as into:
+                for piece in pieces:
+                    into.write(piece)
+
+        return Copying(types, unfit, copy)
+
+    def _planned(self, table: str, joined: Iterable[str]) -> str:
+        """A temporary table, when the planner has learned of the columns that it is joined by."""
         self.ask(f"ANALYZE pg_temp.{table} ({', '.join(map(quoted, joined))})")
         return f"pg_temp.{table}"
 
@@ -244,38 +295,6 @@ def _holds_nul(name: str, type_: str) -> str | None:
     if type_ == "VARCHAR[]":
         return f"list_contains(list_transform({quoted(name)}, lambda one: contains(one, chr(0))), true)"
     return None
-
-
-_ELEMENT = r"""CASE WHEN one IS NULL THEN 'NULL' ELSE '"' || replace(replace(CAST(one AS VARCHAR), '\', '\\'), '"', '\"') || '"' END"""
-"""An element as it stands in the text of an array (PostgreSQL, 8.15.6)."""
-
-
-def _written(name: str, type_: str) -> str:
-    """A value as COPY reads it."""
-    if not type_.endswith("[]"):
-        return quoted(name)
-    elements = f"list_transform({quoted(name)}, lambda one: {_ELEMENT})"
-    return f"CASE WHEN {quoted(name)} IS NOT NULL THEN '{{' || array_to_string({elements}, ',') || '}}' END"
-
-
-def _as_csv(files: Sequence[str], written: Mapping[str, str], unfit: Sequence[Unfit]) -> Iterator[bytes]:
-    """The rows of Parquet files, by way of files beside them: the next is written while one is sent."""
-
-    def converted(file: str) -> Path:
-        to = Path(file).with_suffix(".csv")
-        staged.copy(staged.selected([file], written, unfit), str(to), "FORMAT csv, HEADER false, FORCE_QUOTE *", to.parent)
-        return to
-
-    ahead = ThreadPoolExecutor(1)
-    try:
-        for done in [ahead.submit(converted, file) for file in files]:
-            file = done.result()
-            with file.open("rb") as stream:
-                while piece := stream.read(_COPY_BYTES):
-                    yield piece
-            file.unlink()
-    finally:
-        ahead.shutdown(cancel_futures=True)
 
 
 def _why_not(error: psycopg.Error) -> str:

@@ -11,6 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -55,6 +56,9 @@ class SqlWarehouse(Shapes):
 
     def unfit(self, table: Table) -> Sequence[Unfit]:
         return ()
+
+    def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
+        return contextlib.nullcontext(lambda _: None)
 
     def put(self, batch: Batch) -> str:
         """Put a batch's rows where the warehouse can read them; a table expression."""
