@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -103,6 +104,13 @@ class DuckDB(SqlWarehouse):
         self._is_attached = False
         self._tables = None
 
+    def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
+        """Before memory is needed to stage a batch, DuckDB's goes that is not: behind a last load, the file is closed anyway."""
+        if self._is_attached:
+            with contextlib.suppress(duckdb.Error):  # a load that follows will say it
+                self._let_go()
+        return super().receiving(table)
+
     def commit(self, batch: Batch) -> Receipt:
         """As every warehouse; where memory runs out, it is tried again, whole, in a DuckDB that may take more: the batch's number tells
         whether it had been committed, for memory may also run out behind that."""
@@ -129,7 +137,6 @@ class DuckDB(SqlWarehouse):
             with contextlib.suppress(duckdb.Error):  # the load is committed
                 if self._used(batch.table.name) < FULL:
                     self.ask("RESET max_vacuum_tasks")  # it happens as the file is closed, or before
-        self._let_go()
         return receipt
 
     def _used(self, table: str) -> float:
@@ -196,8 +203,6 @@ class DuckDB(SqlWarehouse):
     def _let_go(self) -> None:
         """Free what DuckDB keeps of the file's blocks, with which it would fill all that it may take: they go when less is allowed, before
         anything that would have to be written out."""
-        if self.is_ample:
-            return
         held = {str(tag): int(size) for tag, size in self.ask("SELECT tag, memory_usage_bytes FROM duckdb_memory()")}
         if held.pop("BASE_TABLE", 0) > KEPT_BLOCKS:
             with contextlib.suppress(duckdb.Error):  # some are in use
