@@ -109,10 +109,10 @@ class Shop:
         )
 
     def load(self, *versions: V, table: Table = ORDERS, hub: str = HUB, **more: Any) -> Receipt:
-        """A batch in its turn; of every other one, the warehouse is given the files beforehand, as when they are staged."""
+        """A batch in its turn, of which the warehouse is given the files beforehand, as when they are staged."""
         batch = self.batch(*versions, table=table, hub=hub, **more)
         with self.target.receiving(table) as receive:
-            for file in batch.files if batch.load % 2 else ():
+            for file in batch.files:
                 receive(file)
             receipt = self.target.commit(batch)
         assert receipt.balances, receipt

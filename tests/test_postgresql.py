@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -11,12 +12,12 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from rest_syncer.cli import app
-from rest_syncer.engine.destinations import Column, Receipt
+from rest_syncer.engine.destinations import Column, Receipt, Warehouse
 from rest_syncer.engine.destinations.postgresql import PostgreSQL
 from rest_syncer.engine.errors import HubError, UsageError, WarehouseError
 from tests.farm import SPEC, Farm, row, spec, told
 from tests.postgres import Server
-from tests.shop import HUB, ORDERS, Database, Shop, v
+from tests.shop import HUB, ORDERS, Database, Shop, V, v
 
 SECRET = "hush-hush"
 
@@ -63,43 +64,81 @@ def test_a_load_whose_connection_is_lost_is_tried_again_whole(shop: Shop, before
     assert shop.ask("SELECT count(*) FROM shop._syncer_receipts WHERE load = 2") == [(1,)]
 
 
+@contextmanager
+def received(target: Warehouse, files: Sequence[str]) -> Iterator[None]:
+    """While it goes on, a warehouse is given files before their batch comes."""
+    with target.receiving(ORDERS) as receive:
+        for file in files:
+            receive(file)
+        assert isinstance(target, PostgreSQL) and target._coming
+        yield
+
+
+BOTH = [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
+
+
 def test_rows_that_came_before_their_batch_are_not_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = shop.batch(v(1), v(2))
-    with shop.target.receiving(ORDERS) as receive:
-        receive(batch.files[0])
-        monkeypatch.setattr(PostgreSQL, "_put", None)
+    monkeypatch.setattr(PostgreSQL, "_put", None)
+    with received(shop.target, batch.files):
         assert shop.target.commit(batch) == Receipt(1, read=2, inserted=2)
-    assert shop.orders() == [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
+    assert shop.orders() == BOTH
 
 
 def test_a_connection_that_is_lost_while_rows_come_before_their_batch_costs_nothing_else(shop: Shop) -> None:
     batch = shop.batch(v(1), v(2))
     assert isinstance(shop.target, PostgreSQL)
-    with shop.target.receiving(ORDERS) as receive:
-        receive(batch.files[0])
+    with received(shop.target, batch.files):
         with psycopg.connect(shop.target.url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s)", (shop.target._connection().info.backend_pid,))
         assert shop.target.commit(batch) == Receipt(1, read=2, inserted=2)
-    assert shop.orders() == [(1, "1.00", 10, 1, None), (2, "1.00", 10, 1, None)]
+    assert shop.orders() == BOTH
 
 
-@pytest.mark.parametrize("missing", ["first", "last"])
-def test_a_batch_is_its_files_whatever_came_before_it(shop: Shop, missing: str) -> None:
-    files, batch = [shop.batch(v(number)).files[0] for number in (1, 2, 3)], shop.batch(v(1), v(2))
-    with shop.target.receiving(ORDERS) as receive:
-        for file in files if missing == "last" else [str(shop.folder / "nosuch.parquet"), *batch.files]:
-            receive(file)
+@pytest.mark.parametrize("odd", ["missing", "more", "fewer"])
+def test_a_batch_is_its_files_whatever_came_before_it(shop: Shop, odd: str) -> None:
+    files = [shop.batch(v(number)).files[0] for number in (1, 2, 3)]
+    batch = replace(shop.batch(v(1), v(2)), files=files[:2])
+    with received(shop.target, {"missing": [str(shop.folder / "nosuch.parquet"), *files], "more": files, "fewer": files[:1]}[odd]):
         assert shop.target.commit(batch) == Receipt(1, read=2, inserted=2)
-    assert [row[0] for row in shop.orders()] == [1, 2]
+    assert shop.orders() == BOTH
+
+
+def test_a_server_that_cannot_take_rows_before_their_batch_takes_them_with_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came of them is gone by then, and the table is made anew: where that fails, too, nothing of it comes back."""
+    ask, batch, failures = PostgreSQL.ask, shop.batch(v(1), v(2)), ["the disk is full"]
+
+    def asked(self: PostgreSQL, sql: str) -> list[tuple[object, ...]]:
+        if sql.startswith("CREATE TEMP TABLE rows") and failures:
+            raise psycopg.errors.DiskFull(failures.pop())
+        return ask(self, sql)
+
+    with pytest.raises(WarehouseError, match="the disk is full"), received(shop.target, ["nosuch.parquet"]):
+        monkeypatch.setattr(PostgreSQL, "ask", asked)
+        shop.target.commit(batch)
+    assert shop.target.ask("SELECT to_regclass('pg_temp.rows')") == [(None,)]
+    assert shop.load(v(1), v(2)) == Receipt(1, read=2, inserted=2)
 
 
 def test_nothing_stays_of_rows_whose_batch_never_came(shop: Shop) -> None:
-    with pytest.raises(HubError), shop.target.receiving(ORDERS) as receive:
-        for file in shop.batch(v(1)).files * 3:
-            receive(file)
+    files = [shop.batch(v(number)).files[0] for number in (1, 2, 3)]
+    with pytest.raises(HubError), received(shop.target, files):
         raise HubError("a segment is damaged")
     assert shop.target.ask("SELECT to_regclass('pg_temp.rows')") == [(None,)]
     assert shop.load(v(2)) == Receipt(1, read=1, inserted=1)
+
+
+def test_whatever_else_is_asked_leaves_off_the_rows_that_come_before_their_batch(shop: Shop) -> None:
+    batch = shop.batch(v(1), v(2))
+    with received(shop.target, batch.files):
+        assert shop.target.seen(HUB, ORDERS).load == 0
+        assert shop.target.commit(batch) == Receipt(1, read=2, inserted=2)
+
+
+def test_texts_come_through_copy_as_they_are(shop: Shop) -> None:
+    texts = ["", None, "NULL", r"\.", r"\N", "\\", '"', '""', "a,b", "a\rb", "a\nb", "\n\\.\n", " a ", "\t", "#", "'", "é\u2028", "{}"]
+    shop.load(*(V({"id": number, "sum": one, "at": 1}, line=number) for number, one in enumerate(texts)))
+    assert [sum_ for (sum_,) in shop.ask("SELECT sum FROM shop.orders ORDER BY id")] == texts
 
 
 def test_one_that_is_lost_again_and_again_is_said_and_leaves_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

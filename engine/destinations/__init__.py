@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -256,7 +256,8 @@ class Warehouse(Protocol):
 
     def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
         """For as long as a batch of a table is staged, and until it is committed: what may be given each of its `files` that is ready, in
-        their order, so that less is left to do for `commit`. Nothing shows, or stays, of what is not committed."""
+        their order, so that less is left to do for `commit`. Nothing else is asked meanwhile. Nothing shows, or stays, of what is not
+        committed."""
 
     def commit(self, batch: Batch) -> Receipt:
         """Take a batch, whole or not at all; a batch whose number was committed before gives that receipt.
@@ -272,6 +273,10 @@ class Warehouse(Protocol):
 
     def close(self) -> None:
         """Let go of it, so that others may open it."""
+
+
+RECEIVES_NOTHING: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _: None)
+"""For `Warehouse.receiving`, where a file is of use with all the others only."""
 
 
 class _Kind(Struct, frozen=True):

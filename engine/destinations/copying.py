@@ -6,7 +6,7 @@ Two threads are at work: one converts file after file to CSV, the other sends wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ class Copying:
         self._written, self._unfit = {name: _written(name, type_) for name, type_ in types.items()}, list(unfit)
         self._waiting = SimpleQueue[Future[Path] | None]()
         self._converter, self._sender = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._is_wanted = True
         self._sent = self._sender.submit(copy, self._pieces())
 
     def __enter__(self) -> Copying:
@@ -46,7 +47,8 @@ class Copying:
 
     def add(self, file: str) -> None:
         self.files.append(file)
-        self._waiting.put(self._converter.submit(self._converted, file))
+        if not self._sent.done():  # else it failed
+            self._waiting.put(self._converter.submit(self._converted, file))
 
     def end(self) -> None:
         """No file comes any more: wait for all of them."""
@@ -58,14 +60,12 @@ class Copying:
 
     def break_off(self) -> None:
         """Nothing of it is wanted any more."""
-        never = Future[Path]()
-        never.cancel()
-        self._waiting.put(never)
+        self._is_wanted = False
+        self._waiting.put(None)
         self._shut()
 
     def _shut(self) -> None:
         self._converter.shutdown(cancel_futures=True)
-        wait([self._sent])
         self._sender.shutdown()
 
     def _pieces(self) -> Iterator[bytes]:
@@ -73,8 +73,15 @@ class Copying:
             file = converted.result()
             with file.open("rb") as stream:
                 while piece := stream.read(_COPY_BYTES):
+                    self._require_wanted()
                     yield piece
             file.unlink()
+        self._require_wanted()
+
+    def _require_wanted(self) -> None:
+        """Raises CancelledError, which breaks off `copy` too."""
+        if not self._is_wanted:
+            raise CancelledError
 
     def _converted(self, file: str) -> Path:
         to = Path(file).with_suffix(".csv")

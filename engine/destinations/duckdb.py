@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -88,7 +87,6 @@ class DuckDB(SqlWarehouse):
         if self._con is not None:
             try:
                 self._con.execute(f"DETACH DATABASE IF EXISTS {_CATALOG}")
-                self._con.execute("SET max_vacuum_tasks = 0")
             except duckdb.Error:  # a transaction broke off
                 self._discard()
         self._forget()
@@ -104,12 +102,14 @@ class DuckDB(SqlWarehouse):
         self._is_attached = False
         self._tables = None
 
-    def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
-        """Before memory is needed to stage a batch, DuckDB's goes that is not: behind a last load, the file is closed anyway."""
+    @contextlib.contextmanager
+    def receiving(self, table: Table) -> Iterator[Callable[[str], None]]:
+        """Staging needs memory, so DuckDB lets go of what it keeps of the file; behind a last load, that is closed anyway."""
         if self._is_attached:
             with contextlib.suppress(duckdb.Error):  # a load that follows will say it
                 self._let_go()
-        return super().receiving(table)
+        with super().receiving(table) as receive:
+            yield receive
 
     def commit(self, batch: Batch) -> Receipt:
         """As every warehouse; where memory runs out, it is tried again, whole, in a DuckDB that may take more: the batch's number tells
@@ -134,10 +134,18 @@ class DuckDB(SqlWarehouse):
             give_back()  # what was needed to stage their rows
         receipt = super().commit(batch)
         if batch.load % VACUUM_EVERY == 0:
-            with contextlib.suppress(duckdb.Error):  # the load is committed
-                if self._used(batch.table.name) < FULL:
-                    self.ask("RESET max_vacuum_tasks")  # it happens as the file is closed, or before
+            try:
+                self._tidy_up(batch.table.name)
+            except duckdb.Error:  # the load is committed all the same
+                self._discard()
         return receipt
+
+    def _tidy_up(self, table: str) -> None:
+        """Have groups of rows merged, where a table's are not FULL."""
+        if self._used(table) < FULL:
+            self.ask("RESET max_vacuum_tasks")
+            self.ask(f"CHECKPOINT {_CATALOG}")
+            self.ask("SET max_vacuum_tasks = 0")
 
     def _used(self, table: str) -> float:
         """Which share of a table's groups of rows is in use."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from logging import NullHandler, getLogger
 from typing import Any, ClassVar
 
 import duckdb
@@ -35,6 +36,9 @@ LONGEST_KEY = 2000
 
 PAUSES = (0.5, 2.0, 10.0)
 """Seconds before a load whose connection was lost is tried again."""
+
+getLogger("psycopg").addHandler(NullHandler())
+"""What it logs may hold values, and would be printed."""
 
 _ROWS = "rows"
 _KINDS = {
@@ -74,8 +78,8 @@ class PostgreSQL(SqlWarehouse):
         self._con: psycopg.Connection[tuple[Any, ...]] | None = None
         self._coming: Copying | None = None
         """Rows that are on their way, of a batch that is still being staged."""
-        self._came: Sequence[str] = []
-        """The files whose rows are there, before their batch is."""
+        self._have_come = False
+        """Whether the rows of the batch that is committed are all there already."""
 
     def check(self, tables: Sequence[Table] = ()) -> None:
         mistakes = [mistake for table in tables for mistake in _mistakes(table)]
@@ -91,13 +95,14 @@ class PostgreSQL(SqlWarehouse):
         if self._con is not None:
             self._con.close()
             self._con = None
-        self._tables, self._came = None, []
+        self._tables, self._have_come = None, False
 
     @property
     def lost(self) -> bool:
         return self._con is not None and self._con.closed
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        self._leave_off()  # one connection cannot do both
         cursor = self._connection().execute(sql.encode())
         return cursor.fetchall() if cursor.description else []
 
@@ -162,9 +167,12 @@ class PostgreSQL(SqlWarehouse):
     @contextmanager
     def receiving(self, table: Table) -> Iterator[Callable[[str], None]]:
         """The rows go into their temporary table while others are staged. What goes wrong is told where `put` does it again."""
+        has_begun = False
 
         def receive(file: str) -> None:
-            if self._coming is None:
+            nonlocal has_begun
+            if not has_begun:
+                has_begun = True
                 with suppress(psycopg.Error, WarehouseError):
                     self._coming = self._copying(_ROWS, table.types | ORDER)
             if self._coming is not None:
@@ -173,27 +181,33 @@ class PostgreSQL(SqlWarehouse):
         try:
             yield receive
         finally:
-            if self._coming is not None:
-                self._coming.break_off()
-                self._coming = None
-                with suppress(psycopg.Error, WarehouseError):
-                    self._drop_temporary()
+            self._leave_off()
+
+    def _leave_off(self) -> None:
+        """Of rows that are on their way, nothing stays."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.break_off()
+            self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        with suppress(psycopg.Error, WarehouseError):  # the connection is lost, and they with it
+            self._drop_temporary()
 
     def commit(self, batch: Batch) -> Receipt:
-        coming, self._coming, self._came = self._coming, None, []
+        coming, self._coming, self._have_come = self._coming, None, False
         if coming is not None:
-            with suppress(*self.errors, OSError):
+            with suppress(Exception):  # `put` does it again
                 coming.end()
-                self._came = coming.files
+                self._have_come = coming.files == batch.files
+            if not self._have_come:
+                self._forget_rows()
         return super().commit(batch)
 
     def put(self, batch: Batch) -> str:
-        types, joined = batch.table.types | ORDER, [*batch.table.key, "_segment"]
-        came, self._came = self._came, []
-        if came == batch.files:
-            return self._planned(_ROWS, joined)
-        self._drop_temporary()  # what came of them
-        return self._put(_ROWS, types, batch.files, joined)
+        joined = [*batch.table.key, "_segment"]
+        have_come, self._have_come = self._have_come, False
+        return self._planned(_ROWS, joined) if have_come else self._put(_ROWS, batch.table.types | ORDER, batch.files, joined)
 
     def put_columns(self, table: str, types: Mapping[str, str], files: Sequence[str]) -> str:
         """No row can have a key that does not fit."""
@@ -208,11 +222,12 @@ class PostgreSQL(SqlWarehouse):
 
     def _copying(self, table: str, types: Mapping[str, str], unfit: Iterable[Unfit] = ()) -> Copying:
         """What takes files into a new temporary table."""
-        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
         self._made.add(table)
+        self.ask(f"CREATE TEMP TABLE {table} ({', '.join(f'{quoted(name)} {self.kind(type_)}' for name, type_ in types.items())})")
+        con = self._connection()
 
         def copy(pieces: Iterator[bytes]) -> None:
-            with self._connection().cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as into:
+            with con.cursor().copy(f"COPY pg_temp.{table} FROM STDIN (FORMAT csv)".encode()) as into:
                 for piece in pieces:
                     into.write(piece)
 

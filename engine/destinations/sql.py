@@ -20,7 +20,7 @@ from msgspec.structs import asdict, replace
 from ..errors import WarehouseError
 from ..hub.segment import run_of
 from ..project import Unfit
-from . import KEYS, LISTS, TOLD, Batch, Receipt, Rejected, Seen, Table
+from . import KEYS, LISTS, RECEIVES_NOTHING, TOLD, Batch, Receipt, Rejected, Seen, Table
 from .shape import BOOK, LATER, OURS, RECEIPTS, REJECTS, Shapes
 from .upsert import Upsert
 from .versions import Versions
@@ -58,7 +58,7 @@ class SqlWarehouse(Shapes):
         return ()
 
     def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
-        return contextlib.nullcontext(lambda _: None)
+        return RECEIVES_NOTHING
 
     def put(self, batch: Batch) -> str:
         """Put a batch's rows where the warehouse can read them; a table expression."""
