@@ -163,7 +163,7 @@ def test_long_texts_that_do_not_go_with_little_memory_go_with_more(tmp_path: Pat
     lake.load(*(v(number, f"{number}" + "x" * 100_000) for number in range(300)))
     monkeypatch.setattr(Mirror, what, "24MB")
     receipt = lake.load(*(v(number, f"{number % 299}" + "x" * 100_000, 20) for number in range(300)))
-    assert (receipt.updated, receipt.inserted, lake.target._long) == (300, 0, {"orders"})
+    assert (receipt.updated, receipt.inserted, lake.target._tries.need_more) == (300, 0, {"orders"})
     ((rows, size),) = lake.ask("SELECT count(*), sum(length(sum)) FROM shop.orders")
     assert (rows, size) == (300, 300 * 100_000 + sum(len(f"{number % 299}") for number in range(300)))
     assert lake.ask("SELECT load FROM shop._syncer_receipts ORDER BY load") == [(0,), (1,), (2,)]

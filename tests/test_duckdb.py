@@ -132,7 +132,7 @@ def test_long_texts_that_do_not_go_with_little_memory_go_with_more(shop: Shop, m
     monkeypatch.setattr(DuckDB, "memory", "40MB")
     shop.target.ask("SET memory_limit = '40MB'")
     receipt = shop.load(*(v(number, f"{number % 399}" + "x" * 100_000, 20) for number in range(400)))
-    assert (receipt.updated, receipt.inserted, shop.target._long) == (400, 0, {"orders"})
+    assert (receipt.updated, receipt.inserted, shop.target._tries.need_more) == (400, 0, {"orders"})
     assert shop.target.ask("SELECT current_setting('memory_limit')") == [("38.1 MiB",)]
     ((rows, size),) = shop.ask("SELECT count(*), sum(length(sum)) FROM shop.orders")
     assert (rows, size) == (400, 400 * 100_000 + sum(len(f"{number % 399}") for number in range(400)))

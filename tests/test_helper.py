@@ -89,6 +89,22 @@ def test_so_is_all_when_it_died(helper: Helper) -> None:
     assert there(helper, wanted()) == (None, b"")
 
 
+def test_so_is_all_when_it_dies_in_the_midst_of_writing(helper: Helper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    serve, written = 'import_module(package + ".engine.helper").serve', tmp_path / "written"
+    dying = f"""
+helper = import_module(package + ".engine.helper")
+def die(wanted, out):
+    out.write(b"x" * 100_000)
+    out.flush()
+    open({str(written)!r}, "w").close()
+    raise SystemExit
+helper.extract = die
+helper.serve"""
+    monkeypatch.setattr(helper_module, "_BEGIN", helper_module._BEGIN.replace(serve, dying))
+    assert there(helper, wanted()) == (None, b"")
+    assert written.exists()
+
+
 @pytest.mark.parametrize("python", ["/nowhere/python", "/bin/true", "/bin/cat"])
 def test_so_is_all_when_no_helper_begins(helper: Helper, monkeypatch: pytest.MonkeyPatch, python: str) -> None:
     monkeypatch.setattr("sys.executable", python)

@@ -29,7 +29,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from ..errors import WarehouseError
 from ..project import Unfit, quoted, text
 from . import RECEIVES_NOTHING, Batch, Receipt, Rejected, Seen, Table
-from .duckdb import CAUSES, DuckDB, is_out_of_memory
+from .duckdb import CAUSES, DuckDB, Tries
 from .shape import ADDED, OF_VERSIONS, OURS
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class DeltaLake:
         self.is_local = "://" not in root
         self.root, self.schema = str(Path(root).resolve()) if self.is_local else root.rstrip("/"), schema
         self.where = f"warehouse delta:{root}"
-        self._long: set[str] = set()
-        """The tables whose texts are so long that their loads need more memory."""
+        self._tries = Tries()
 
     def check(self, tables: Sequence[Table] = ()) -> None:
         if self.is_local:
@@ -123,14 +122,7 @@ class DeltaLake:
         return RECEIVES_NOTHING
 
     def commit(self, batch: Batch) -> Receipt:
-        if batch.table.name not in self._long:
-            try:
-                return self._commit(batch, Mirror)
-            except WarehouseError as error:
-                if not is_out_of_memory(error.__cause__):
-                    raise
-        self._long.add(batch.table.name)
-        return self._commit(batch, AmpleMirror)
+        return self._tries.made(batch.table.name, lambda is_ample: self._commit(batch, AmpleMirror if is_ample else Mirror))
 
     def _commit(self, batch: Batch, kind: type[Mirror]) -> Receipt:
         with (

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,8 +68,7 @@ class DuckDB(SqlWarehouse):
         self.path = path
         self._con: DuckDBPyConnection | None = None
         self._is_attached = False
-        self._long: set[str] = set()
-        """The tables whose texts are so long that their loads need more memory: values of a column are compared 2,048 at once."""
+        self._tries = Tries()
 
     def check(self, tables: Sequence[Table] = ()) -> None:
         folder = Path(self.path).resolve().parent
@@ -112,15 +112,17 @@ class DuckDB(SqlWarehouse):
             yield receive
 
     def commit(self, batch: Batch) -> Receipt:
-        """As every warehouse; where memory runs out, it is tried again, whole, in a DuckDB that may take more: the batch's number tells
-        whether it had been committed, for memory may also run out behind that."""
-        if batch.table.name not in self._long:
+        receipt = self._tries.made(batch.table.name, partial(self._tried, batch))
+        if batch.load % VACUUM_EVERY == 0:
             try:
-                return self._committed(batch)
-            except WarehouseError as error:
-                if not is_out_of_memory(error.__cause__):
-                    raise
-        self._long.add(batch.table.name)
+                self._tidy_up(batch.table.name)
+            except duckdb.Error:  # the load is committed all the same
+                self._discard()
+        return receipt
+
+    def _tried(self, batch: Batch, is_ample: bool) -> Receipt:
+        if not is_ample:
+            return self._committed(batch)
         self._discard()
         self.is_ample = True
         try:
@@ -132,13 +134,7 @@ class DuckDB(SqlWarehouse):
     def _committed(self, batch: Batch) -> Receipt:
         if batch.files:
             give_back()  # what was needed to stage their rows
-        receipt = super().commit(batch)
-        if batch.load % VACUUM_EVERY == 0:
-            try:
-                self._tidy_up(batch.table.name)
-            except duckdb.Error:  # the load is committed all the same
-                self._discard()
-        return receipt
+        return super().commit(batch)
 
     def _tidy_up(self, table: str) -> None:
         """Have groups of rows merged, where a table's are not FULL."""
@@ -241,6 +237,29 @@ class DuckDB(SqlWarehouse):
                 self.close()
                 raise WarehouseError(f"warehouse {self.path}: cannot be opened ({_cause(error)}); {_way_out(error)}") from None
         return self._con
+
+
+class Tries:
+    """Loads that are made in a DuckDB with little memory, and again, whole, in one with more, where that runs out.
+
+    The loads of the same table that follow begin with more: its texts may be so long that the 2,048 values of a column which are compared
+    at once take it. A load may have been committed when memory runs out; its number tells.
+    """
+
+    def __init__(self) -> None:
+        self.need_more: set[str] = set()
+        """The tables whose loads do."""
+
+    def made(self, table: str, load: Callable[[bool], Receipt]) -> Receipt:
+        """What `load` gives, which is told whether to take more memory."""
+        if table not in self.need_more:
+            try:
+                return load(False)
+            except WarehouseError as error:
+                if not is_out_of_memory(error.__cause__):
+                    raise
+        self.need_more.add(table)
+        return load(True)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
