@@ -104,18 +104,33 @@ def test_a_batch_is_its_files_whatever_came_before_it(shop: Shop, odd: str) -> N
     assert shop.orders() == BOTH
 
 
-def test_a_server_that_cannot_take_rows_before_their_batch_takes_them_with_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came of them is gone by then, and the table is made anew: where that fails, too, nothing of it comes back."""
-    ask, batch, failures = PostgreSQL.ask, shop.batch(v(1), v(2)), ["the disk is full"]
+def failing(monkeypatch: pytest.MonkeyPatch, *tries: bool) -> None:
+    """Let the temporary table of rows not be made in those of its tries that are True."""
+    ask, left = PostgreSQL.ask, list(tries)
 
     def asked(self: PostgreSQL, sql: str) -> list[tuple[object, ...]]:
-        if sql.startswith("CREATE TEMP TABLE rows") and failures:
-            raise psycopg.errors.DiskFull(failures.pop())
+        if sql.startswith("CREATE TEMP TABLE rows") and left and left.pop(0):
+            raise psycopg.errors.DiskFull
         return ask(self, sql)
 
+    monkeypatch.setattr(PostgreSQL, "ask", asked)
+
+
+def test_rows_that_cannot_come_before_their_batch_come_with_it_alone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [shop.batch(v(number)).files[0] for number in (1, 2)]
+    failing(monkeypatch, True)
+    with shop.target.receiving(ORDERS) as receive:
+        for file in files:
+            receive(file)
+        assert isinstance(shop.target, PostgreSQL) and not shop.target._coming
+        assert shop.target.commit(replace(shop.batch(v(1), v(2)), files=files)) == Receipt(1, read=2, inserted=2)
+    assert shop.orders() == BOTH
+
+
+def test_where_rows_can_come_neither_before_their_batch_nor_with_it_nothing_stays(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, False, True)
     with pytest.raises(WarehouseError, match="the disk is full"), received(shop.target, ["nosuch.parquet"]):
-        monkeypatch.setattr(PostgreSQL, "ask", asked)
-        shop.target.commit(batch)
+        shop.target.commit(shop.batch(v(1), v(2)))
     assert shop.target.ask("SELECT to_regclass('pg_temp.rows')") == [(None,)]
     assert shop.load(v(1), v(2)) == Receipt(1, read=2, inserted=2)
 

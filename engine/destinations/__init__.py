@@ -255,9 +255,9 @@ class Warehouse(Protocol):
         """Which values of a table's types it cannot hold: a batch comes without them."""
 
     def receiving(self, table: Table) -> AbstractContextManager[Callable[[str], None]]:
-        """For as long as a batch of a table is staged, and until it is committed: what may be given each of its `files` that is ready, in
-        their order, so that less is left to do for `commit`. Nothing else is asked meanwhile. Nothing shows, or stays, of what is not
-        committed."""
+        """For as long as a batch of a table is staged, and until it is committed: a function to call with each of its `files` once that is
+        ready, in their order, so that less is left to do for `commit`, which is all that is asked meanwhile. Nothing shows, or stays, of
+        what is not committed."""
 
     def commit(self, batch: Batch) -> Receipt:
         """Take a batch, whole or not at all; a batch whose number was committed before gives that receipt.

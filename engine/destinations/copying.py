@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ..project import Unfit, quoted
 from . import staged
@@ -23,18 +22,20 @@ _ELEMENT = r"""CASE WHEN one IS NULL THEN 'NULL' ELSE '"' || replace(replace(CAS
 
 
 class Copying:
-    """Columns of Parquet files, of the types that are given, without records that hold what is unfit: `copy` is given their rows as CSV.
+    """Sends Parquet files to `copy`, one after the other, each as the pieces of a CSV: columns of the types that are given, without records
+    that hold what is unfit.
 
-    As a context it ends with the last file, and raises what `copy` and the conversion raised; an error breaks it off, and `copy` with it.
+    As a context it ends with the last file, and raises what `copy` or the conversion raised; an error breaks it off, and `copy` with it.
+    Where one file fails, none that follows is sent.
     """
 
     def __init__(self, types: Mapping[str, str], unfit: Iterable[Unfit], copy: Callable[[Iterator[bytes]], None]) -> None:
         self.files: list[str] = []
-        self._written, self._unfit = {name: _written(name, type_) for name, type_ in types.items()}, list(unfit)
-        self._waiting = SimpleQueue[Future[Path] | None]()
+        self._copy, self._unfit = copy, list(unfit)
+        self._columns = {name: _written(name, type_) for name, type_ in types.items()}
         self._converter, self._sender = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._sent: list[Future[None]] = []
         self._is_wanted = True
-        self._sent = self._sender.submit(copy, self._pieces())
 
     def __enter__(self) -> Copying:
         return self
@@ -47,46 +48,47 @@ class Copying:
 
     def add(self, file: str) -> None:
         self.files.append(file)
-        if not self._sent.done():  # else it failed
-            self._waiting.put(self._converter.submit(self._converted, file))
+        self._sent.append(self._sender.submit(self._send, self._converter.submit(self._converted, file)))
 
     def end(self) -> None:
-        """No file comes any more: wait for all of them."""
-        self._waiting.put(None)
+        """No file comes any more: wait for all of them. Raises what went wrong first."""
         try:
-            self._sent.result()
+            for sent in self._sent:
+                sent.result()
         finally:
-            self._shut()
+            self.break_off()
 
     def break_off(self) -> None:
         """Nothing of it is wanted any more."""
         self._is_wanted = False
-        self._waiting.put(None)
-        self._shut()
+        for pool in (self._converter, self._sender):
+            pool.shutdown(cancel_futures=True)
 
-    def _shut(self) -> None:
-        self._converter.shutdown(cancel_futures=True)
-        self._sender.shutdown()
+    def _converted(self, file: str) -> Path:
+        self._require_wanted()
+        to = Path(file).with_suffix(".csv")
+        staged.copy(staged.selected([file], self._columns, self._unfit), str(to), "FORMAT csv, HEADER false", to.parent)
+        return to
 
-    def _pieces(self) -> Iterator[bytes]:
-        while (converted := self._waiting.get()) is not None:
+    def _send(self, converted: Future[Path]) -> None:
+        try:
             file = converted.result()
             with file.open("rb") as stream:
-                while piece := stream.read(_COPY_BYTES):
-                    self._require_wanted()
-                    yield piece
+                self._copy(self._pieces(stream))
             file.unlink()
-        self._require_wanted()
+        except BaseException:
+            self._is_wanted = False
+            raise
+
+    def _pieces(self, stream: IO[bytes]) -> Iterator[bytes]:
+        while piece := stream.read(_COPY_BYTES):
+            self._require_wanted()
+            yield piece
 
     def _require_wanted(self) -> None:
         """Raises CancelledError, which breaks off `copy` too."""
         if not self._is_wanted:
             raise CancelledError
-
-    def _converted(self, file: str) -> Path:
-        to = Path(file).with_suffix(".csv")
-        staged.copy(staged.selected([file], self._written, self._unfit), str(to), "FORMAT csv, HEADER false", to.parent)
-        return to
 
 
 def _written(name: str, type_: str) -> str:

@@ -36,9 +36,9 @@ ROW_GROUP = 20_480
 122,880, all would wait in memory for the commit, which one core carries out."""
 
 VACUUM_EVERY = 64
-"""After every 64th load of a table, where less than FULL of its groups of rows is in use, DuckDB merges these, of which each load leaves
-one or two that are not full, and drops deleted rows. After each load, it would write most of a new table again for the sake of one group
-less."""
+"""After every 64th load of a table, where less than FULL of its groups of rows is in use, DuckDB merges the groups of the file, of which
+each load leaves one or two that are not full, and drops deleted rows. After each load, it would write most of a new table again for the
+sake of one group less."""
 
 FULL = 0.7
 """Large loads leave groups in which so much is in use. To merge these, three into two or four into three, writes nearly all of a table
@@ -104,7 +104,7 @@ class DuckDB(SqlWarehouse):
 
     @contextlib.contextmanager
     def receiving(self, table: Table) -> Iterator[Callable[[str], None]]:
-        """Staging needs memory, so DuckDB lets go of what it keeps of the file; behind a last load, that is closed anyway."""
+        """Staging needs memory, so DuckDB lets go of what it keeps of the file; after a last load, that is closed anyway."""
         if self._is_attached:
             with contextlib.suppress(duckdb.Error):  # a load that follows will say it
                 self._let_go()
@@ -112,15 +112,15 @@ class DuckDB(SqlWarehouse):
             yield receive
 
     def commit(self, batch: Batch) -> Receipt:
-        receipt = self._tries.made(batch.table.name, partial(self._tried, batch))
+        receipt = self._tries.made(batch.table.name, partial(self._with_memory, batch))
         if batch.load % VACUUM_EVERY == 0:
             try:
                 self._tidy_up(batch.table.name)
-            except duckdb.Error:  # the load is committed all the same
+            except (duckdb.Error, WarehouseError):  # the load is committed all the same
                 self._discard()
         return receipt
 
-    def _tried(self, batch: Batch, is_ample: bool) -> Receipt:
+    def _with_memory(self, batch: Batch, is_ample: bool) -> Receipt:
         if not is_ample:
             return self._committed(batch)
         self._discard()
@@ -144,11 +144,11 @@ class DuckDB(SqlWarehouse):
             self.ask("SET max_vacuum_tasks = 0")
 
     def _used(self, table: str) -> float:
-        """Which share of a table's groups of rows is in use."""
+        """What share of a table's groups of rows is in use; of one group, there is nothing to merge."""
         name = self.name(table)
         ((groups,),) = self.ask(f"SELECT count(DISTINCT row_group_id) FROM pragma_storage_info({text(name)})")
         ((rows,),) = self.ask(f"SELECT count(*) FROM {name}")
-        return float(rows / (groups * ROW_GROUP)) if groups else 1.0
+        return float(rows / (groups * ROW_GROUP)) if groups > 1 else 1.0
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql).fetchall()
@@ -240,15 +240,14 @@ class DuckDB(SqlWarehouse):
 
 
 class Tries:
-    """Loads that are made in a DuckDB with little memory, and again, whole, in one with more, where that runs out.
+    """Which tables need more memory for their loads: each load is made with little, and where that runs out again, whole, with more, as are
+    those that follow. Texts may be so long that the 2,048 values of a column which are compared at once take it.
 
-    The loads of the same table that follow begin with more: its texts may be so long that the 2,048 values of a column which are compared
-    at once take it. A load may have been committed when memory runs out; its number tells.
+    A load may have been committed when memory runs out; its number tells.
     """
 
     def __init__(self) -> None:
         self.need_more: set[str] = set()
-        """The tables whose loads do."""
 
     def made(self, table: str, load: Callable[[bool], Receipt]) -> Receipt:
         """What `load` gives, which is told whether to take more memory."""

@@ -37,8 +37,7 @@ LONGEST_KEY = 2000
 PAUSES = (0.5, 2.0, 10.0)
 """Seconds before a load whose connection was lost is tried again."""
 
-getLogger("psycopg").addHandler(NullHandler())
-"""What it logs may hold values, and would be printed."""
+getLogger("psycopg").addHandler(NullHandler())  # what it logs may hold values, and would be printed
 
 _ROWS = "rows"
 _KINDS = {
@@ -92,6 +91,7 @@ class PostgreSQL(SqlWarehouse):
             raise WarehouseError(f"{self.where}: {what}; make a database with ENCODING 'UTF8' TEMPLATE template0, and name that")
 
     def close(self) -> None:
+        self._leave_off()
         if self._con is not None:
             self._con.close()
             self._con = None
@@ -199,9 +199,9 @@ class PostgreSQL(SqlWarehouse):
         if coming is not None:
             with suppress(Exception):  # `put` does it again
                 coming.end()
-                self._have_come = coming.files == batch.files
-            if not self._have_come:
-                self._forget_rows()
+                self._have_come = coming.files == [*batch.files]
+        if not self._have_come:
+            self._forget_rows()
         return super().commit(batch)
 
     def put(self, batch: Batch) -> str:
