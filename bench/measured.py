@@ -30,10 +30,14 @@ class Measured:
 
 
 def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Measured:
-    """Run a command to its end. Raises AssertionError with what it said, where it fails."""
+    """Run a command to its end. Raises AssertionError with what it said, where it fails.
+
+    The disk has nothing to write when it begins: a command that syncs its own files would wait for what others left.
+    """
     out, log, took = folder / "out.json", folder / "log", folder / "took.json"
     around = {**os.environ, **(environment or {})}
     around.pop("PYTHONDONTWRITEBYTECODE", None)  # who installs a package has it compiled, and so do we
+    os.sync()
     meter = [sys.executable, "-I", "-S", str(METER), str(took)]
     with out.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.run(
