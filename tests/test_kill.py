@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,8 +77,9 @@ def pace(project: Project, *command: str) -> tuple[float, float]:
     return told - began, time.monotonic() - told
 
 
-def killed(project: Project, seconds: float, *command: str, from_start: bool = False) -> float | None:
-    """Start the command and kill it so long after the first thing it tells. Where it had ended by then: how long it took."""
+def killed(project: Project, seconds: float, *command: str, from_start: bool = False, codes: Sequence[int] = (0,)) -> float | None:
+    """Start the command and kill it so long after the first thing it tells. Where it had ended by then, with one of the codes: how long it
+    took."""
     with project.start(*command) as process:
         assert process.stderr
         if not from_start:
@@ -89,7 +90,7 @@ def killed(project: Project, seconds: float, *command: str, from_start: bool = F
         except subprocess.TimeoutExpired:
             process.kill()
         took = time.monotonic() - began
-        assert process.wait() in (0, -signal.SIGKILL), process.stderr.read()
+        assert process.wait() in (*codes, -signal.SIGKILL), process.stderr.read()
         return None if process.returncode == -signal.SIGKILL else took
 
 
